@@ -1,0 +1,125 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/iib-engine/iib/sdk"
+)
+
+// Store keeps what the engine accepted. Every method is one transaction and
+// safe for concurrent use by many processes. An unreachable or locked database
+// is Unavailable, an unknown request NotFound.
+type Store interface {
+	Submissions
+	Requests
+	Claims
+	Events
+	// Ping reports whether the database answers.
+	Ping(ctx context.Context) error
+	Close() error
+}
+
+// Submissions stores what was accepted.
+type Submissions interface {
+	// Create stores a batch with its requests, their first states, sealed
+	// secrets and events. The result is in the order of batch.Requests.
+	//
+	// With an idempotency key that the user has used before, it stores nothing
+	// and returns the earlier requests with repeated true, or a Conflict error
+	// if the digest differs.
+	Create(ctx context.Context, batch *NewBatch) (requests []*Request, repeated bool, err error)
+}
+
+// Requests reads and, on behalf of outside workers, changes requests.
+type Requests interface {
+	// Request returns one request with its whole history.
+	Request(ctx context.Context, id int64) (*Request, error)
+	// List returns requests by descending ID, and how many match in all.
+	List(ctx context.Context, f Filter, p Page) (requests []*Request, total int64, err error)
+	// ImageSeen reports whether any submission or change has mentioned a pull
+	// spec; with prefix, whether any that begins with it.
+	ImageSeen(ctx context.Context, image string, prefix bool) (bool, error)
+	// Patch applies a change that comes from outside of a claim.
+	Patch(ctx context.Context, id int64, change *Change) (*Request, error)
+	// Cancel ends a request as failed at once and makes every later write of
+	// its claim fail. It is a Conflict with ReasonFinal for one that has ended.
+	Cancel(ctx context.Context, id int64, reason string) (*Request, error)
+}
+
+// Claims is how workers share the requests.
+type Claims interface {
+	// Claim gives the request to a worker until lease from now, and counts an
+	// attempt. It is a Conflict while another's lease runs, before NotBefore,
+	// or when the request has ended (ReasonFinal).
+	Claim(ctx context.Context, id int64, worker string, lease time.Duration) (*Request, Claim, error)
+	// Renew extends the lease. A Conflict means that the claim is lost.
+	Renew(ctx context.Context, claim Claim, lease time.Duration) error
+	// Release gives the claim back without an end, so that the request can be
+	// claimed again after delay. With uncounted, the attempt is not counted.
+	Release(ctx context.Context, claim Claim, delay time.Duration, uncounted bool) error
+	// Change applies a change under a claim. A final state also gives up the
+	// claim and wipes the request's secrets.
+	Change(ctx context.Context, claim Claim, change *Change) (*Request, error)
+	// Secrets opens what was sealed for the request.
+	Secrets(ctx context.Context, claim Claim) (map[string]sdk.Secret, []sdk.Grant, error)
+	// Runnable returns requests in progress that nobody holds, oldest first:
+	// those that a queue should know of. It is what rebuilds a lost queue.
+	Runnable(ctx context.Context, after int64, limit int) ([]Dispatch, error)
+}
+
+// Dispatch is a request that waits for a worker.
+type Dispatch struct {
+	Request int64
+	Queue   string
+	// Epoch makes the dispatch of one attempt distinguishable from the next.
+	Epoch int64
+	// Wait is how long the request must not be started yet.
+	Wait time.Duration
+}
+
+// Events reads the outbox.
+type Events interface {
+	// EventsAfter returns events with a greater sequence, in order. Sequences
+	// may have gaps, but an event never appears below one already returned.
+	EventsAfter(ctx context.Context, sequence int64, limit int) ([]Event, error)
+	// RequestEventsAfter returns those of one request.
+	RequestEventsAfter(ctx context.Context, request, sequence int64, limit int) ([]Event, error)
+	// LastEvent returns the greatest sequence, 0 if there is none.
+	LastEvent(ctx context.Context) (int64, error)
+}
+
+// Filter chooses requests; its set fields combine with AND.
+type Filter struct {
+	State State
+	Batch int64
+	Type  string
+	User  string
+	// IndexImage equals the field index_image.
+	IndexImage string
+	// FromIndex equals, FromIndexPrefix begins, the field from_index.
+	FromIndex       string
+	FromIndexPrefix string
+	// HasBatch tells that Batch is meant, whatever its value.
+	HasBatch bool
+}
+
+// Page chooses a part of a list: either the Number-th page of Size, or those
+// below the ID Before.
+type Page struct {
+	Number int
+	Size   int
+	Before int64
+	// History asks for whole histories.
+	History bool
+}
+
+// FieldText returns a text field's value, or "" if it is absent or null.
+func FieldText(fields map[string]json.RawMessage, name string) string {
+	var s string
+	if json.Unmarshal(fields[name], &s) != nil {
+		return ""
+	}
+	return s
+}

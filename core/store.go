@@ -15,6 +15,7 @@ type Store interface {
 	Submissions
 	Requests
 	Claims
+	Locks
 	Events
 	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error
@@ -67,6 +68,17 @@ type Claims interface {
 	// Runnable returns requests in progress that nobody holds, oldest first:
 	// those that a queue should know of. It is what rebuilds a lost queue.
 	Runnable(ctx context.Context, after int64, limit int) ([]Dispatch, error)
+}
+
+// Locks are names that one claim at a time may hold. A lock lives no longer
+// than the claim that holds it: when its lease ran out, the lock is free.
+type Locks interface {
+	// Lock gives the name to the claim. It is a Conflict while another live
+	// claim holds it; the caller tries again. Locking a name twice under one
+	// claim is one lock.
+	Lock(ctx context.Context, name string, claim Claim) error
+	// Unlock gives the name back; unlocking what one does not hold does nothing.
+	Unlock(ctx context.Context, name string, claim Claim) error
 }
 
 // Dispatch is a request that waits for a worker.

@@ -1,0 +1,119 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/sdk"
+)
+
+// acceptedReason is the reason of every request's first state.
+const acceptedReason = "The request was accepted and waits for a worker."
+
+// Submit accepts a submission: every item is judged by its handler, all are
+// stored in one transaction, and workers are told. Repeated is true when an
+// idempotency key brought back earlier requests.
+//
+// An error about one item of several is an *ItemError.
+func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*core.Request, repeated bool, err error) {
+	lineup, release := e.Roster.Acquire()
+	defer release()
+	settings := e.settings.Load()
+
+	batch := &core.NewBatch{
+		Annotations:    sub.Annotations,
+		User:           sub.User,
+		IdempotencyKey: sub.IdempotencyKey,
+		Digest:         sub.Digest,
+	}
+	for i, item := range sub.Items {
+		accepted, err := accept(ctx, lineup, settings, sub.User, item)
+		if err != nil {
+			return nil, false, &ItemError{Index: i, Err: err}
+		}
+		batch.Requests = append(batch.Requests, *accepted)
+	}
+	requests, repeated, err = e.Store.Create(ctx, batch)
+	if err != nil || repeated {
+		return requests, repeated, err
+	}
+	e.changed.wake()
+	for _, r := range requests {
+		d := core.Dispatch{Request: r.ID, Queue: r.Queue, Epoch: r.Epoch}
+		if err := e.Queue.Enqueue(ctx, d); err != nil {
+			// The request is stored: the reconciler tells the queue later.
+			e.Logger.Warn("queue did not take a request", "request", r.ID, "queue", r.Queue, "err", err)
+			break
+		}
+	}
+	return requests, false, nil
+}
+
+// ItemError is a fault in one item of a submission.
+type ItemError struct {
+	// Index counts from zero.
+	Index int
+	Err   error
+}
+
+func (e *ItemError) Error() string { return fmt.Sprintf("item %d: %v", e.Index, e.Err) }
+func (e *ItemError) Unwrap() error { return e.Err }
+
+func accept(ctx context.Context, lineup core.Lineup, settings *Settings, user string, item core.SubmissionItem) (*core.NewRequest, error) {
+	handler, ok := lineup.Handler(item.Type)
+	if !ok {
+		return nil, sdk.Errorf(sdk.NotFound, "no plugin handles requests of type %q", item.Type)
+	}
+	sub := &sdk.Submission{
+		Type:       item.Type,
+		User:       user,
+		Privileged: settings.privileged(user),
+		Body:       item.Body,
+	}
+	if acceptor, ok := handler.Handler.(sdk.Acceptor); ok {
+		if err := acceptor.Accept(ctx, sub); err != nil {
+			return nil, err
+		}
+	}
+	if sub.Params == nil {
+		sub.Params = sub.Body
+	}
+	for name := range sub.Fields {
+		if _, ok := handler.Field(name); !ok {
+			return nil, sdk.Errorf(sdk.Internal, "plugin %s set field %q, which its description does not have", handler.Plugin, name)
+		}
+	}
+	return &core.NewRequest{
+		Type:      item.Type,
+		Queue:     settings.Route(user, sub.Target, sub.Overwrite),
+		Target:    sub.Target,
+		Overwrite: sub.Overwrite,
+		Params:    sub.Params,
+		Fields:    sub.Fields,
+		Images:    images(&handler.HandlerType, sub.Fields),
+		Secrets:   sub.Secrets,
+		Grants:    sub.Grants,
+		Reason:    acceptedReason,
+	}, nil
+}
+
+// images collects the pull specs among a request's first fields.
+func images(handler *core.HandlerType, fields map[string]json.RawMessage) []string {
+	var specs []string
+	for name, value := range fields {
+		doc, ok := handler.Field(name)
+		if !ok || !doc.Image {
+			continue
+		}
+		var one string
+		var many []string
+		if json.Unmarshal(value, &one) == nil && one != "" {
+			specs = append(specs, one)
+		} else if json.Unmarshal(value, &many) == nil {
+			specs = append(specs, many...)
+		}
+	}
+	return specs
+}

@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/iib-engine/iib/core"
+)
+
+// Roster lends the plugins that are in force.
+type Roster interface {
+	// Acquire returns the line-up and keeps its plugins alive until release.
+	Acquire() (lineup core.Lineup, release func())
+}
+
+// Queue carries the hint that a request waits for a worker. Losing hints is
+// harmless: the engine repeats them from the store.
+type Queue interface {
+	Enqueue(ctx context.Context, d core.Dispatch) error
+}
+
+// Options are what an engine is made of. All are required unless it says so.
+type Options struct {
+	Store     core.Store
+	Queue     Queue
+	Roster    Roster
+	Images    core.Images
+	Logs      core.Logs
+	Artifacts core.Artifacts
+	Settings  *Settings
+	// Worker names this process among all that share the store.
+	Worker string
+	// WorkDir holds a workspace per run, CacheDir what plugins keep by digest.
+	WorkDir  string
+	CacheDir string
+	Logger   *slog.Logger
+	// Lease is how long a claim holds without being renewed; it bounds how
+	// long a dead worker's request stays orphaned. Zero means DefaultLease.
+	Lease time.Duration
+}
+
+// DefaultLease keeps the takeover of a dead worker's request within 3 seconds:
+// lease plus one round of the reconciler.
+const DefaultLease = 2 * time.Second
+
+// reconcileEvery is how often the store is asked for requests that no queue
+// knows of.
+const reconcileEvery = 500 * time.Millisecond
+
+// Settings are what a reload of the configuration may change. They are
+// immutable; requests keep those they began with.
+type Settings struct {
+	// Route chooses the queue of a user's request for an index.
+	Route func(user, target string, overwrite bool) string
+	// Queue returns the limits of a queue.
+	Queue func(name string) QueueSettings
+	// Privileged users may overwrite an index without a token.
+	Privileged []string
+	// OCI asks for OCI media types in what is built.
+	OCI bool
+}
+
+// QueueSettings are the limits of the requests on one queue.
+type QueueSettings struct {
+	// Timeout ends a run that takes longer.
+	Timeout time.Duration
+	// Attempts bounds the runs of a request that ended by a transient fault.
+	Attempts int
+}
+
+// Engine accepts requests and runs them. It is safe for concurrent use.
+type Engine struct {
+	Options
+	settings atomic.Pointer[Settings]
+
+	mu   sync.Mutex
+	runs map[int64]*run
+
+	changed *broadcast
+}
+
+// New returns an engine that accepts requests at once, and runs them when its
+// Reconcile and a queue that calls its Run are started.
+func New(o Options) *Engine {
+	if o.Lease == 0 {
+		o.Lease = DefaultLease
+	}
+	e := &Engine{Options: o, runs: make(map[int64]*run), changed: newBroadcast()}
+	e.settings.Store(o.Settings)
+	return e
+}
+
+// Configure replaces the settings for requests that begin from now on.
+func (e *Engine) Configure(s *Settings) { e.settings.Store(s) }
+
+// Changed returns a channel that is closed at the next change of any request
+// in this process: a hint for those who follow, not a promise.
+func (e *Engine) Changed() <-chan struct{} { return e.changed.wait() }
+
+func (s *Settings) privileged(user string) bool {
+	return user != "" && slices.Contains(s.Privileged, user)
+}
+
+// broadcast wakes all who wait.
+type broadcast struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+func newBroadcast() *broadcast { return &broadcast{ch: make(chan struct{})} }
+
+func (b *broadcast) wait() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ch
+}
+
+func (b *broadcast) wake() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.ch)
+	b.ch = make(chan struct{})
+}

@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/sdk"
+)
+
+// jobHost answers a handler's calls. Every write carries the run's claim, so a
+// handler whose request was taken over changes nothing any more.
+type jobHost struct{ *run }
+
+var _ sdk.JobHost = (*jobHost)(nil)
+
+func (h *jobHost) State(ctx context.Context, reason string) error {
+	if strings.TrimSpace(reason) == "" {
+		return sdk.Errorf(sdk.Invalid, "a state needs a reason")
+	}
+	h.log.line(sdk.LevelInfo, reason)
+	return h.change(ctx, &core.Change{State: core.InProgress, Reason: reason})
+}
+
+func (h *jobHost) Log(_ context.Context, line sdk.LogLine) error {
+	h.log.line(line.Level, line.Text)
+	return nil
+}
+
+func (h *jobHost) Progress(context.Context, sdk.Progress) error {
+	h.engine.changed.wake()
+	return nil
+}
+
+func (h *jobHost) Fields(ctx context.Context, fields map[string]json.RawMessage) error {
+	change, err := core.WriteBack(&h.handler.HandlerType, fields)
+	if err != nil {
+		return err
+	}
+	return h.change(ctx, change)
+}
+
+func (h *jobHost) change(ctx context.Context, change *core.Change) error {
+	_, err := h.engine.Store.Change(ctx, h.claim, change)
+	if err == nil {
+		h.engine.changed.wake()
+	}
+	return err
+}
+
+// Artifact reads the file below the workspace, whatever a path or a link in
+// it says.
+func (h *jobHost) Artifact(ctx context.Context, name, path string) error {
+	known := false
+	for _, a := range h.handler.Doc.Artifacts {
+		known = known || a.Name == name
+	}
+	if !known {
+		return sdk.Errorf(sdk.Invalid, "plugin %s has no artifact %q in its description", h.handler.Plugin, name)
+	}
+	relative, err := filepath.Rel(h.dir, path)
+	if err != nil || !filepath.IsLocal(relative) {
+		return sdk.Errorf(sdk.Invalid, "artifact %s: the file is not in the workspace", name)
+	}
+	root, err := os.OpenRoot(h.dir)
+	if err != nil {
+		return sdk.Errorf(sdk.Internal, "open the workspace: %v", err)
+	}
+	defer root.Close()
+	file, err := root.Open(relative)
+	if err != nil {
+		return sdk.Errorf(sdk.Invalid, "artifact %s: %v", name, err)
+	}
+	defer file.Close()
+	return h.engine.Artifacts.Put(ctx, h.request.ID, name, file)
+}
+
+func (h *jobHost) Secret(_ context.Context, name string) (sdk.Secret, error) {
+	secret, ok := h.secrets[name]
+	if !ok {
+		return "", sdk.Errorf(sdk.NotFound, "the request came without %s", name)
+	}
+	return secret, nil
+}
+
+func (h *jobHost) Access(_ context.Context, image string) (sdk.Access, error) {
+	return h.session.Access(image)
+}
+
+// lockPoll is how often a held lock is tried again.
+const lockPoll = 25 * time.Millisecond
+
+func (h *jobHost) Lock(ctx context.Context, name string) (func(), error) {
+	for {
+		changed := h.engine.changed.wait()
+		err := h.engine.Store.Lock(ctx, name, h.claim)
+		if err == nil {
+			break
+		}
+		if sdk.CodeOf(err) != sdk.Conflict {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, sdk.Errorf(sdk.Unavailable, "wait for the lock of %s: %v", name, context.Cause(ctx))
+		case <-changed:
+		case <-time.After(lockPoll):
+		}
+	}
+	return func() {
+		_ = h.engine.Store.Unlock(context.WithoutCancel(ctx), name, h.claim)
+		h.engine.changed.wake()
+	}, nil
+}
+
+func (h *jobHost) Customize(ctx context.Context, organization string, bundle *sdk.Bundle) error {
+	steps, err := h.lineup.Steps(organization)
+	if err != nil {
+		return err
+	}
+	bundle.WithHost(h)
+	for _, step := range steps {
+		h.log.line(sdk.LevelInfo, "customization "+step.Name)
+		if err := step.Customize(ctx, bundle); err != nil {
+			return err
+		}
+	}
+	return nil
+}

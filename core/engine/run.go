@@ -1,0 +1,269 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/sdk"
+)
+
+// The causes for which a run's context ends before its handler does.
+var (
+	errClaimLost = errors.New("another worker took the request over")
+	errCancelled = errors.New("the request was cancelled")
+	errTimeout   = errors.New("the request passed its deadline")
+	errStopping  = errors.New("the worker stops")
+)
+
+// run is one attempt at a request.
+type run struct {
+	engine   *Engine
+	request  *core.Request
+	claim    core.Claim
+	settings *Settings
+	lineup   core.Lineup
+	handler  core.Handler
+	session  core.ImageSession
+	secrets  map[string]sdk.Secret
+	log      *requestLog
+	dir      string
+	// outcome is the reason that the handler wants for its complete request.
+	outcome string
+	cancel  context.CancelCauseFunc
+}
+
+// Run makes one attempt at a request, if it can be claimed. It returns when
+// the attempt is over; what came of it is in the store. When ctx ends, the
+// request is handed back for another worker, without counting the attempt.
+func (e *Engine) Run(ctx context.Context, id int64) {
+	request, claim, err := e.Store.Claim(ctx, id, e.Worker, e.Lease)
+	if err != nil {
+		if code := sdk.CodeOf(err); code != sdk.Conflict && code != sdk.NotFound {
+			e.Logger.Warn("claim", "request", id, "err", err)
+		}
+		return
+	}
+	settings := e.settings.Load()
+	lineup, release := e.Roster.Acquire()
+	defer release()
+
+	// The store is written to also after ctx has ended.
+	keep := context.WithoutCancel(ctx)
+	running, cancel := context.WithCancelCause(keep)
+	defer cancel(nil)
+	r := &run{engine: e, request: request, claim: claim, settings: settings, lineup: lineup, cancel: cancel}
+	e.mu.Lock()
+	e.runs[id] = r
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		delete(e.runs, id)
+		e.mu.Unlock()
+	}()
+	defer context.AfterFunc(ctx, func() { cancel(errStopping) })()
+
+	renewed := make(chan struct{})
+	go func() {
+		defer close(renewed)
+		r.renew(running)
+	}()
+	timeout := settings.Queue(request.Queue).Timeout
+	timer := time.AfterFunc(timeout, func() { cancel(errTimeout) })
+
+	err = r.handle(running)
+	timer.Stop()
+	if cause := context.Cause(running); cause != nil {
+		err = cause
+	}
+	r.end(keep, err)
+	cancel(nil)
+	<-renewed
+	r.clean()
+	e.changed.wake()
+}
+
+// renew keeps the claim until ctx ends, and ends the run when it is lost: at
+// the latest when the lease has run out by this process's own clock.
+func (r *run) renew(ctx context.Context) {
+	lease := r.engine.Lease
+	held := time.Now()
+	ticker := time.NewTicker(lease / 4)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		began := time.Now()
+		call, stop := context.WithTimeout(ctx, lease/2)
+		err := r.engine.Store.Renew(call, r.claim, lease)
+		stop()
+		switch {
+		case err == nil:
+			held = began
+		case sdk.CodeOf(err) == sdk.Conflict && r.cancelled(ctx):
+			r.cancel(errCancelled)
+			return
+		case sdk.CodeOf(err) == sdk.Conflict, time.Since(held) > lease:
+			r.cancel(errClaimLost)
+			return
+		}
+	}
+}
+
+// cancelled tells a cancelled request from one that another worker took over.
+func (r *run) cancelled(ctx context.Context) bool {
+	request, err := r.engine.Store.Request(ctx, r.request.ID)
+	return err == nil && request.CancelReason != ""
+}
+
+// handle prepares the run's surroundings and calls the handler.
+func (r *run) handle(ctx context.Context) error {
+	e := r.engine
+	var ok bool
+	r.handler, ok = r.lineup.Handler(r.request.Type)
+	if !ok {
+		return sdk.Errorf(sdk.Unavailable, "no plugin handles requests of type %q: enable one in iib.hcl", r.request.Type)
+	}
+	secrets, grants, err := e.Store.Secrets(ctx, r.claim)
+	if err != nil {
+		return err
+	}
+	r.secrets = secrets
+	r.session = e.Images.Session(grants)
+	if r.log, err = openLog(ctx, e.Logs, r.request.ID); err != nil {
+		return err
+	}
+	r.log.line(sdk.LevelInfo, fmt.Sprintf("attempt %d on worker %s with plugin %s", r.request.Attempt, e.Worker, r.handler.Plugin))
+	r.dir = filepath.Join(e.WorkDir, fmt.Sprintf("request-%d-%d", r.request.ID, r.claim.Epoch))
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return sdk.Errorf(sdk.Unavailable, "make the workspace of request %d: %v", r.request.ID, err)
+	}
+	job := sdk.NewJob(r.request.Request, r.dir, e.CacheDir, &jobHost{r})
+	if err := r.handler.Handle(ctx, job); err != nil {
+		return err
+	}
+	r.outcome = job.Outcome()
+	return nil
+}
+
+// end writes the attempt's outcome, as long as the claim is held.
+func (r *run) end(ctx context.Context, err error) {
+	switch {
+	case errors.Is(err, errClaimLost), errors.Is(err, errCancelled):
+		r.log.line(sdk.LevelWarn, err.Error())
+		return
+	case errors.Is(err, errStopping):
+		r.log.line(sdk.LevelWarn, "the worker stops; the request is handed back")
+		r.write(ctx, func(ctx context.Context) error {
+			return r.engine.Store.Release(ctx, r.claim, 0, true)
+		})
+		return
+	case err == nil:
+		reason := r.outcome
+		if reason == "" {
+			reason = "The request is complete."
+		}
+		r.finish(ctx, core.Complete, reason)
+		return
+	case errors.Is(err, errTimeout):
+		queue := r.request.Queue
+		r.finish(ctx, core.Failed, fmt.Sprintf("The request did not end within %s, the limit of queue %q. Submit it again, or ask for a higher limit.",
+			r.settings.Queue(queue).Timeout, queue))
+		return
+	}
+	if sdk.CodeOf(err) == sdk.Unavailable {
+		if attempts := r.settings.Queue(r.request.Queue).Attempts; r.request.Attempt < attempts {
+			r.retry(ctx, err, attempts)
+			return
+		}
+	}
+	r.finish(ctx, core.Failed, sentence(err.Error()))
+}
+
+// retry hands the request back after a transient fault, to be tried again
+// after a pause that doubles with each attempt.
+func (r *run) retry(ctx context.Context, err error, attempts int) {
+	delay := min(time.Second<<(r.request.Attempt-1), time.Minute)
+	reason := fmt.Sprintf("Attempt %d of %d ended by a transient fault and is repeated in %s: %s",
+		r.request.Attempt, attempts, delay, sentence(err.Error()))
+	r.log.line(sdk.LevelWarn, reason)
+	r.write(ctx, func(ctx context.Context) error {
+		_, err := r.engine.Store.Change(ctx, r.claim, &core.Change{State: core.InProgress, Reason: reason})
+		return err
+	})
+	r.write(ctx, func(ctx context.Context) error {
+		return r.engine.Store.Release(ctx, r.claim, delay, false)
+	})
+}
+
+func (r *run) finish(ctx context.Context, state core.State, reason string) {
+	level := sdk.LevelInfo
+	if state == core.Failed {
+		level = sdk.LevelError
+	}
+	r.log.line(level, reason)
+	r.write(ctx, func(ctx context.Context) error {
+		_, err := r.engine.Store.Change(ctx, r.claim, &core.Change{State: state, Reason: reason})
+		return err
+	})
+	r.engine.Logger.Info("request ended", "request", r.request.ID, "type", r.request.Type, "state", string(state))
+}
+
+// write repeats a write to the store until it is done or the claim is lost:
+// an outcome must not get lost because the database was away for a moment.
+func (r *run) write(ctx context.Context, do func(context.Context) error) {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := do(ctx)
+		if err == nil {
+			return
+		}
+		if sdk.CodeOf(err) != sdk.Unavailable {
+			if sdk.CodeOf(err) != sdk.Conflict {
+				r.engine.Logger.Error("write a request's outcome", "request", r.request.ID, "err", err)
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (r *run) clean() {
+	r.log.close()
+	if r.dir == "" {
+		return
+	}
+	if err := os.RemoveAll(r.dir); err != nil {
+		r.engine.Logger.Warn("remove a workspace", "request", r.request.ID, "err", err)
+	}
+}
+
+// sentence makes an error's text presentable as the reason of a state.
+func sentence(text string) string {
+	text = strings.TrimSpace(text)
+	first, size := utf8.DecodeRuneInString(text)
+	if size == 0 {
+		return "Unknown error."
+	}
+	// A pull spec or a file name at the beginning stays as it is written.
+	if word, _, _ := strings.Cut(text, " "); !strings.ContainsAny(word, "/.@_") {
+		text = string(unicode.ToUpper(first)) + text[size:]
+	}
+	if !strings.ContainsAny(text[len(text)-1:], ".!?") {
+		text += "."
+	}
+	return text
+}

@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/iib-engine/iib/sdk"
 )
@@ -25,6 +26,16 @@ type SubmissionItem struct {
 	// Body is a JSON object.
 	Body json.RawMessage
 }
+
+// ItemError is a fault in one item of a submission.
+type ItemError struct {
+	// Index counts from zero.
+	Index int
+	Err   error
+}
+
+func (e *ItemError) Error() string { return fmt.Sprintf("item %d: %v", e.Index, e.Err) }
+func (e *ItemError) Unwrap() error { return e.Err }
 
 // HandlerType is a request type that the roster offers.
 type HandlerType struct {

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/sdk"
@@ -16,7 +15,7 @@ const acceptedReason = "The request was accepted and waits for a worker."
 // stored in one transaction, and workers are told. Repeated is true when an
 // idempotency key brought back earlier requests.
 //
-// An error about one item of several is an *ItemError.
+// An error about an item is a *core.ItemError.
 func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*core.Request, repeated bool, err error) {
 	lineup, release := e.Roster.Acquire()
 	defer release()
@@ -31,7 +30,7 @@ func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*
 	for i, item := range sub.Items {
 		accepted, err := accept(ctx, lineup, settings, sub.User, item)
 		if err != nil {
-			return nil, false, &ItemError{Index: i, Err: err}
+			return nil, false, &core.ItemError{Index: i, Err: err}
 		}
 		batch.Requests = append(batch.Requests, *accepted)
 	}
@@ -50,16 +49,6 @@ func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*
 	}
 	return requests, false, nil
 }
-
-// ItemError is a fault in one item of a submission.
-type ItemError struct {
-	// Index counts from zero.
-	Index int
-	Err   error
-}
-
-func (e *ItemError) Error() string { return fmt.Sprintf("item %d: %v", e.Index, e.Err) }
-func (e *ItemError) Unwrap() error { return e.Err }
 
 func accept(ctx context.Context, lineup core.Lineup, settings *Settings, user string, item core.SubmissionItem) (*core.NewRequest, error) {
 	handler, ok := lineup.Handler(item.Type)

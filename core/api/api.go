@@ -1,0 +1,197 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/sdk"
+)
+
+// Engine is what the API asks to be done.
+type Engine interface {
+	Submit(ctx context.Context, sub *core.Submission) (requests []*core.Request, repeated bool, err error)
+	Patch(ctx context.Context, id int64, keys map[string]json.RawMessage) (*core.Request, error)
+	Cancel(ctx context.Context, id int64, reason string) (*core.Request, error)
+	// Changed is closed at the next change of any request: a hint.
+	Changed() <-chan struct{}
+}
+
+// Roster lends the plugins that are in force.
+type Roster interface {
+	Acquire() (lineup core.Lineup, release func())
+	// Mount returns the service that is mounted at a path, if there is one.
+	Mount(path string) (http.Handler, bool)
+}
+
+// Options are what the API is made of. All are required unless it says so.
+type Options struct {
+	Engine Engine
+	Store  core.Store
+	Roster Roster
+	Logs   core.Logs
+	// Artifacts are the files that requests leave behind.
+	Artifacts core.Artifacts
+	Identity  Identity
+	Settings  func() *Settings
+	Logger    *slog.Logger
+}
+
+// Settings are what a reload of the configuration may change.
+type Settings struct {
+	// Workers are the users that may report about requests.
+	Workers []string
+	// MaxPage caps the entries of a page.
+	MaxPage int
+	// MaxBody bounds a request's body in bytes.
+	MaxBody int64
+	// Keep is how long a request's files outlive its latest state.
+	Keep time.Duration
+	// KeepLogs tells whether logs are kept at all.
+	KeepLogs bool
+	// ExternalURL is the scheme and host that clients use; empty means what
+	// each client's request says.
+	ExternalURL string
+}
+
+type server struct{ Options }
+
+// New returns the handler of everything the engine answers: the API, and the
+// services that plugins mount. It is safe for concurrent use.
+func New(o Options) http.Handler {
+	s := &server{o}
+	router := mux.NewRouter().SkipClean(true)
+	v1 := router.PathPrefix("/api/v1").Subrouter()
+	v1.Handle("/healthcheck", methods{http.MethodGet: s.health})
+	v1.Handle("/builds", methods{http.MethodGet: s.list})
+	v1.Handle("/builds/{id:[0-9]+}", methods{http.MethodGet: s.get, http.MethodPatch: s.patch})
+	v1.Handle("/builds/{id:[0-9]+}/logs", methods{http.MethodGet: s.logs})
+	v1.Handle("/builds/{id:[0-9]+}/events", methods{http.MethodGet: s.requestEvents})
+	v1.Handle("/builds/{id:[0-9]+}/cancel", methods{http.MethodPost: s.cancel})
+	v1.Handle("/builds/{id:[0-9]+}/{artifact}", methods{http.MethodGet: s.artifact}).MatcherFunc(s.isArtifact)
+	v1.Handle("/events", methods{http.MethodGet: s.events})
+	for path := range batches {
+		v1.Handle("/builds/"+path, methods{http.MethodPost: s.batch})
+	}
+	v1.Handle("/builds/{type}", methods{http.MethodPost: s.submit}).MatcherFunc(s.isType)
+	router.NotFoundHandler = http.HandlerFunc(s.mounted)
+	return s.outermost(router)
+}
+
+// methods answers one path. A known path with an unknown method is told which
+// methods there are, before anything else is looked at.
+type methods map[string]func(http.ResponseWriter, *http.Request) error
+
+func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	handle, ok := m[method]
+	switch {
+	case ok:
+		if err := handle(w, r); err != nil {
+			writeError(w, r, err)
+		}
+	case r.Method == http.MethodOptions:
+		w.Header().Set("Allow", m.allowed())
+		w.WriteHeader(http.StatusOK)
+	default:
+		w.Header().Set("Allow", m.allowed())
+		writeJSON(w, http.StatusMethodNotAllowed, map[string]string{
+			"error": "The method " + r.Method + " is not allowed here; use " + m.allowed() + ".",
+		})
+	}
+}
+
+func (m methods) allowed() string {
+	list := []string{http.MethodOptions}
+	for method := range m {
+		list = append(list, method)
+		if method == http.MethodGet {
+			list = append(list, http.MethodHead)
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
+}
+
+// isType matches the paths of the request types that the roster offers.
+func (s *server) isType(r *http.Request, _ *mux.RouteMatch) bool {
+	lineup, release := s.Roster.Acquire()
+	defer release()
+	_, ok := lineup.Handler(lastPart(r.URL.Path))
+	return ok
+}
+
+// isArtifact matches the paths of the artifacts that any request type has.
+func (s *server) isArtifact(r *http.Request, _ *mux.RouteMatch) bool {
+	lineup, release := s.Roster.Acquire()
+	defer release()
+	path := lastPart(r.URL.Path)
+	return slices.ContainsFunc(lineup.Handlers(), func(h core.HandlerType) bool {
+		_, ok := h.Artifact(path)
+		return ok
+	})
+}
+
+func lastPart(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+// mounted hands a path that is not the API's own to the service mounted there.
+func (s *server) mounted(w http.ResponseWriter, r *http.Request) {
+	service, ok := s.Roster.Mount(r.URL.Path)
+	if !ok {
+		writeError(w, r, errNoPath)
+		return
+	}
+	user, err := s.Identity.User(r)
+	if err != nil {
+		writeError(w, r, err)
+		return
+	}
+	r.Header.Del(sdk.UserHeader)
+	if user != "" {
+		r.Header.Set(sdk.UserHeader, user)
+	}
+	service.ServeHTTP(w, r)
+}
+
+// RequestIDHeader names each HTTP request, in answers and in the log.
+const RequestIDHeader = "X-Request-Id"
+
+// outermost gives every request an ID and keeps a panic from ending more than
+// its own request.
+func (s *server) outermost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := rand.Text()
+		w.Header().Set(RequestIDHeader, id)
+		log := s.Logger.With("http_request", id)
+		defer func() {
+			if fault := recover(); fault != nil {
+				if fault == http.ErrAbortHandler {
+					panic(fault)
+				}
+				log.Error("panic while answering", "method", r.Method, "path", r.URL.Path, "err", fault)
+				writeError(w, r, sdk.Errorf(sdk.Internal, "panic"))
+			}
+		}()
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), logKey{}, log)))
+	})
+}
+
+type logKey struct{}
+
+func logger(r *http.Request) *slog.Logger {
+	if log, ok := r.Context().Value(logKey{}).(*slog.Logger); ok {
+		return log
+	}
+	return slog.Default()
+}

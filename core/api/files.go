@@ -1,0 +1,140 @@
+package api
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/sdk"
+)
+
+// logs is GET /builds/{id}/logs. With ?follow=true it answers also while the
+// request runs, and goes on until it has ended.
+func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
+	settings := s.Settings()
+	if !settings.KeepLogs {
+		return &statusError{http.StatusNotFound, "This server keeps no logs."}
+	}
+	id, err := requestID(r)
+	if err != nil {
+		return err
+	}
+	request, err := s.Store.Request(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	follow := r.URL.Query().Get("follow") == "true"
+	if !request.Final() && !follow {
+		return sdk.Errorf(sdk.Invalid, "request %d has not ended yet; add ?follow=true to read its log as it grows", id)
+	}
+	file, err := s.Logs.Open(r.Context(), id)
+	if sdk.CodeOf(err) == sdk.NotFound && follow && !request.Final() {
+		if file, err = s.awaitLog(r, id); file == nil && err == nil {
+			return nil
+		}
+	}
+	if err != nil {
+		return s.missing(err, request, "log")
+	}
+	defer file.Close()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if !follow {
+		_, _ = io.Copy(w, file)
+		return nil
+	}
+	s.follow(w, r, id, file)
+	return nil
+}
+
+// awaitLog waits for the first line of a request that waits for a worker. It
+// returns nothing when the caller left or the request ended without a log.
+func (s *server) awaitLog(r *http.Request, id int64) (io.ReadCloser, error) {
+	for {
+		changed := s.Engine.Changed()
+		request, err := s.Store.Request(r.Context(), id)
+		if err != nil {
+			return nil, err
+		}
+		file, err := s.Logs.Open(r.Context(), id)
+		if sdk.CodeOf(err) != sdk.NotFound || request.Final() {
+			return file, err
+		}
+		if !s.pause(r, changed, nil) {
+			return nil, nil
+		}
+	}
+}
+
+// follow copies a log until its request has ended and nothing is left to read.
+func (s *server) follow(w http.ResponseWriter, r *http.Request, id int64, file io.Reader) {
+	flush := http.NewResponseController(w).Flush
+	for {
+		changed := s.Engine.Changed()
+		request, err := s.Store.Request(r.Context(), id)
+		if err != nil {
+			return
+		}
+		if _, err := io.Copy(w, file); err != nil {
+			return
+		}
+		_ = flush()
+		if request.Final() || !s.pause(r, changed, nil) {
+			return
+		}
+	}
+}
+
+// artifact is GET /builds/{id}/<artifact>.
+func (s *server) artifact(w http.ResponseWriter, r *http.Request) error {
+	id, err := requestID(r)
+	if err != nil {
+		return err
+	}
+	request, err := s.Store.Request(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	lineup, release := s.Roster.Acquire()
+	handler, ok := lineup.Handler(request.Type)
+	release()
+	doc, has := handler.Artifact(lastPart(r.URL.Path))
+	if !ok || !has {
+		return sdk.Errorf(sdk.Invalid, "request %d is of type %s, which has no %s", id, request.Type, lastPart(r.URL.Path))
+	}
+	if !request.Final() {
+		return sdk.Errorf(sdk.Invalid, "request %d has not ended yet, so its %s is not complete", id, doc.Name)
+	}
+	file, err := s.Artifacts.Open(r.Context(), id, doc.Name)
+	if err != nil {
+		return s.missing(err, request, doc.Name)
+	}
+	defer file.Close()
+	w.Header().Set("Content-Type", doc.ContentType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = io.Copy(w, file)
+	return nil
+}
+
+// missing tells a file that was removed in time from one that should be there.
+func (s *server) missing(err error, request *core.Request, what string) error {
+	if sdk.CodeOf(err) != sdk.NotFound {
+		return err
+	}
+	if time.Now().After(request.Expires(s.Settings().Keep)) {
+		return &statusError{http.StatusGone, fmt.Sprintf("The %s of request %d has expired and was removed.", what, request.ID)}
+	}
+	return &statusError{http.StatusInternalServerError, fmt.Sprintf("The %s of request %d is missing.", what, request.ID)}
+}
+
+// health is GET /healthcheck.
+func (s *server) health(w http.ResponseWriter, r *http.Request) error {
+	if err := s.Store.Ping(r.Context()); err != nil {
+		logger(r).Error("health check", "err", err)
+		return &statusError{http.StatusInternalServerError, "The database does not answer."}
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "Health check OK"})
+	return nil
+}

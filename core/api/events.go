@@ -25,7 +25,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.stream(w, r, last, s.Store.EventsAfter, nil)
+	return s.stream(w, r, last, s.Store.EventsAfter, false, nil)
 }
 
 // requestEvents is GET /builds/{id}/events: the events of one request from
@@ -35,19 +35,21 @@ func (s *server) requestEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.Store.Request(r.Context(), id); err != nil {
+	request, err := s.Store.Request(r.Context(), id)
+	if err != nil {
 		return err
 	}
 	read := func(ctx context.Context, after int64, limit int) ([]core.Event, error) {
 		return s.Store.RequestEventsAfter(ctx, id, after, limit)
 	}
-	return s.stream(w, r, 0, read, func(e *core.Event) bool { return e.State.Final() })
+	return s.stream(w, r, 0, read, request.Final(), func(e *core.Event) bool { return e.State.Final() })
 }
 
-// stream sends events as they come. It ends with the caller, or behind an
-// event that ends says is the last, if nothing follows it.
+// stream sends events as they come, until the caller leaves, or nothing follows
+// an event that ends says is the last. Ended tells that this was so from the
+// beginning.
 func (s *server) stream(w http.ResponseWriter, r *http.Request, after int64,
-	read func(context.Context, int64, int) ([]core.Event, error), ends func(*core.Event) bool) error {
+	read func(context.Context, int64, int) ([]core.Event, error), ended bool, ends func(*core.Event) bool) error {
 	if text := r.Header.Get("Last-Event-ID"); text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || n < 0 {
@@ -62,7 +64,6 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request, after int64,
 	_ = flush()
 	representation := s.representation(r)
 	spoken := time.Now()
-	ended := false
 	for {
 		changed := s.Engine.Changed()
 		events, err := read(r.Context(), after, eventBatch)

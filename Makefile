@@ -1,0 +1,39 @@
+# Every step is a target; `make help` lists them.
+
+export CGO_ENABLED ?= 0
+# containers/image without gpgme and without a Docker daemon: pure Go.
+export GOFLAGS := -tags=containers_image_openpgp,containers_image_docker_daemon_stub
+
+PLUGINS := $(notdir $(patsubst %/main.go,%,$(wildcard plugins/*/main.go)))
+LDFLAGS := -s -w
+
+.PHONY: help build run demo test bench check generate clean
+
+help: ## Show the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/iib and bin/plugins/<name>.
+	@mkdir -p bin/plugins
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/iib ./core/cmd/iib
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/plugins/ $(addprefix ./plugins/,$(PLUGINS))
+
+run: build ## Start the engine with the shipped configuration, and leave it running.
+	bin/iib server --config iib.hcl
+
+demo: build ## Send a request the whole way and show what comes of it.
+	@go run ./docs/examples/demo --bin bin
+
+test: ## Run every test, with the real services where they can be had.
+	.ci/test
+
+bench: build ## Run the benchmarks: ours, the floor and the peer side by side.
+	.ci/bench
+
+check: ## Generate, format, vet and tidy, and demand that nothing changed.
+	.ci/check
+
+generate: ## Generate the code of the plugin protocol.
+	go generate ./sdk/...
+
+clean: ## Remove what was built.
+	rm -rf bin

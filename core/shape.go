@@ -69,32 +69,22 @@ func shape(doc sdk.FieldDoc, value json.RawMessage) (json.RawMessage, []string, 
 		}
 		return value, []string{text}, nil
 	case sdk.ShapeImages:
-		specs, err := texts(doc.Name, value)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, spec := range specs {
-			if err := sdk.CheckPullSpec(doc.Name, spec); err != nil {
-				return nil, nil, err
-			}
-		}
-		return value, specs, nil
+		specs, err := pullSpecs(doc.Name, value)
+		return value, specs, err
 	case sdk.ShapeMapping:
-		var m map[string][]string
+		var m map[string]json.RawMessage
 		if !object(value) || json.Unmarshal(value, &m) != nil {
-			return nil, nil, sdk.FieldErrorf(doc.Name, "%s must be an object whose values are arrays of strings", doc.Name)
+			return nil, nil, sdk.FieldErrorf(doc.Name, "%s must be an object whose values are arrays of pull specifications", doc.Name)
 		}
 		for _, list := range m {
-			for _, spec := range list {
-				if err := sdk.CheckPullSpec(doc.Name, spec); err != nil {
-					return nil, nil, err
-				}
+			if _, err := pullSpecs(doc.Name, list); err != nil {
+				return nil, nil, err
 			}
 		}
 		return value, nil, nil
 	case sdk.ShapeTextMap:
-		var m map[string]string
-		if !object(value) || json.Unmarshal(value, &m) != nil {
+		var m map[string]*string
+		if !object(value) || json.Unmarshal(value, &m) != nil || hasNull(m) {
 			return nil, nil, sdk.FieldErrorf(doc.Name, "%s must be an object whose values are strings", doc.Name)
 		}
 		return value, nil, nil
@@ -134,6 +124,28 @@ func text(name string, value json.RawMessage) (string, error) {
 		return "", sdk.FieldErrorf(name, "%s must be a non-empty string", name)
 	}
 	return s, nil
+}
+
+func pullSpecs(name string, value json.RawMessage) ([]string, error) {
+	specs, err := texts(name, value)
+	if err != nil {
+		return nil, err
+	}
+	for _, spec := range specs {
+		if err := sdk.CheckPullSpec(name, spec); err != nil {
+			return nil, err
+		}
+	}
+	return specs, nil
+}
+
+func hasNull(m map[string]*string) bool {
+	for _, s := range m {
+		if s == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func texts(name string, value json.RawMessage) ([]string, error) {

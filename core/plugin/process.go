@@ -1,0 +1,254 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/host"
+)
+
+// Back-off of restarts, and how a plugin that hangs is found.
+const (
+	firstPause   = 100 * time.Millisecond
+	longestPause = 30 * time.Second
+	// healthyAfter is how long a plugin must live for its next death to count
+	// as the first.
+	healthyAfter = time.Minute
+	pingEvery    = 2 * time.Second
+	pingTimeout  = 3 * time.Second
+	// restartWait is how long a call waits for a plugin that is being started.
+	restartWait = 10 * time.Second
+	// closeTimeout bounds how long a retired plugin may take to give back what
+	// it has.
+	closeTimeout = 10 * time.Second
+	startTimeout = 30 * time.Second
+)
+
+// State is where a plugin's process stands.
+type State string
+
+const (
+	Starting State = "starting"
+	Running  State = "running"
+	BackOff  State = "backing off"
+	Stopped  State = "stopped"
+)
+
+// process is a plugin block's process, through all its restarts.
+type process struct {
+	spec    Spec
+	roster  *Roster
+	cancel  context.CancelFunc
+	stopped chan struct{}
+	// attempted is closed after the first start, good or bad.
+	attempted chan struct{}
+
+	// refs counts the line-ups that have this process; the roster's lock
+	// guards it.
+	refs int
+
+	mu          sync.Mutex
+	live        *host.Plugin
+	description *host.Description
+	state       State
+	restarts    int
+	lastError   error
+	changed     chan struct{}
+}
+
+func (r *Roster) newProcess(spec Spec) *process {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &process{
+		spec: spec, roster: r, cancel: cancel, state: Starting,
+		stopped: make(chan struct{}), attempted: make(chan struct{}), changed: make(chan struct{}),
+	}
+	go p.supervise(ctx)
+	return p
+}
+
+// supervise keeps the process alive until ctx ends.
+func (p *process) supervise(ctx context.Context) {
+	defer close(p.stopped)
+	log := p.roster.options.Logger.With("plugin", p.spec.Name)
+	pause := firstPause
+	for first := true; ; first = false {
+		began := time.Now()
+		live, description, err := p.start(ctx)
+		if err == nil {
+			p.become(Running, live, description, nil)
+			log.Info("plugin runs", "version", description.Version)
+		}
+		if first {
+			close(p.attempted)
+		}
+		if err == nil {
+			if !first {
+				if err := p.roster.rebuild(); err != nil {
+					log.Error("line-up", "err", err)
+				}
+			}
+			err = p.watch(ctx, live)
+		}
+		if ctx.Err() != nil {
+			p.become(Stopped, nil, nil, nil)
+			return
+		}
+		if time.Since(began) > healthyAfter {
+			pause = firstPause
+		}
+		log.Error("plugin ended", "err", err, "restart_in", pause.String())
+		p.become(BackOff, nil, nil, err)
+		select {
+		case <-ctx.Done():
+			p.become(Stopped, nil, nil, nil)
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, longestPause)
+		p.become(Starting, nil, nil, err)
+	}
+}
+
+// become changes the state and wakes all who wait for it. A nil description
+// keeps the former: what a plugin offers is known also while it restarts.
+func (p *process) become(state State, live *host.Plugin, description *host.Description, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if state == BackOff {
+		p.restarts++
+	}
+	p.state, p.live = state, live
+	if description != nil {
+		p.description = description
+	}
+	if err != nil {
+		p.lastError = err
+	}
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// start launches the program and brings it to where calls may begin.
+func (p *process) start(ctx context.Context) (*host.Plugin, *host.Description, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	o := p.roster.options
+	live, err := host.Launch(ctx, host.Command{
+		Name: p.spec.Name, Path: p.spec.Path, SHA256: p.spec.SHA256,
+		Environment: p.spec.Environment, Insecure: p.spec.Insecure,
+		Logger: o.Logger.With("plugin", p.spec.Name),
+		Memory: p.spec.Limits.Memory, CPUTime: p.spec.Limits.CPUTime, OpenFiles: p.spec.Limits.OpenFiles,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	description, err := p.prepare(ctx, live)
+	if err != nil {
+		live.Kill()
+		return nil, nil, err
+	}
+	return live, description, nil
+}
+
+func (p *process) prepare(ctx context.Context, live *host.Plugin) (*host.Description, error) {
+	description, err := live.Describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := offers(description, p.spec); err != nil {
+		return nil, err
+	}
+	values, err := p.spec.Values(description.Schema)
+	if err != nil {
+		return nil, err
+	}
+	if err := live.Configure(ctx, values); err != nil {
+		return nil, err
+	}
+	if err := live.Validate(ctx); err != nil {
+		return nil, err
+	}
+	o := p.roster.options
+	return description, live.Start(ctx, o.Host, host.StartOptions{
+		DataDir:  filepath.Join(o.DataDir, p.spec.Name),
+		CacheDir: filepath.Join(o.CacheDir, p.spec.Name),
+		Address:  o.Address,
+	})
+}
+
+// offers checks that the program is what its block says it may be.
+func offers(d *host.Description, spec Spec) error {
+	has := map[Kind]bool{
+		KindHandler: len(d.Handlers) > 0, KindGate: d.Gate, KindNotifier: d.Notifier,
+		KindCustomizer: len(d.Customizers) > 0, KindBuilder: d.Builder, KindService: d.Service,
+	}
+	if !has[spec.Kind] {
+		return sdk.Errorf(sdk.Invalid, "plugin %s: the program %s is no %s", spec.Name, spec.Path, spec.Kind)
+	}
+	return nil
+}
+
+// watch returns when the process has ended, after ending it if it hangs or is
+// no longer wanted.
+func (p *process) watch(ctx context.Context, live *host.Plugin) error {
+	ticker := time.NewTicker(pingEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-live.Exited():
+			return errors.New("the process ended by itself")
+		case <-ctx.Done():
+			call, cancel := context.WithTimeout(context.Background(), closeTimeout)
+			defer cancel()
+			if err := live.Close(call); err != nil {
+				p.roster.options.Logger.Warn("close a plugin", "plugin", p.spec.Name, "err", err)
+			}
+			live.Kill()
+			return nil
+		case <-ticker.C:
+		}
+		call, cancel := context.WithTimeout(ctx, pingTimeout)
+		err := live.Ping(call)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			live.Kill()
+			return fmt.Errorf("the process did not answer within %s and was ended: %w", pingTimeout, err)
+		}
+	}
+}
+
+// use returns the live process, waiting a while for one that is restarted.
+func (p *process) use(ctx context.Context) (*host.Plugin, error) {
+	over := time.NewTimer(restartWait)
+	defer over.Stop()
+	for {
+		p.mu.Lock()
+		live, state, changed, lastError := p.live, p.state, p.changed, p.lastError
+		p.mu.Unlock()
+		if live != nil {
+			return live, nil
+		}
+		away := sdk.Errorf(sdk.Unavailable, "plugin %s does not run (%s): %v", p.spec.Name, state, lastError)
+		if state == Stopped {
+			return nil, away
+		}
+		select {
+		case <-changed:
+		case <-over.C:
+			return nil, away
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// stop ends the process and waits for it.
+func (p *process) stop() {
+	p.cancel()
+	<-p.stopped
+}

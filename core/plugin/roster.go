@@ -1,0 +1,213 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/sdk"
+)
+
+// Options are what a roster needs besides its configuration.
+type Options struct {
+	// Host is the engine as plugins see it. It is used from the first Apply on.
+	Host sdk.Host
+	// DataDir and CacheDir hold a directory per plugin.
+	DataDir  string
+	CacheDir string
+	// Address is the base URL under which the engine answers.
+	Address string
+	Logger  *slog.Logger
+}
+
+// Roster is the plugins in force. It is safe for concurrent use.
+type Roster struct {
+	options Options
+
+	// applying serializes Apply and Close.
+	applying sync.Mutex
+
+	mu        sync.Mutex
+	config    Config
+	processes map[string]*process
+	current   *lineup
+}
+
+// New returns a roster without plugins.
+func New(o Options) *Roster {
+	r := &Roster{options: o, processes: make(map[string]*process)}
+	r.current = &lineup{refs: 1}
+	return r
+}
+
+// Apply makes the roster what config says. Plugins whose block did not change
+// go on; requests that run keep what they began with. It returns when every
+// new plugin was started or could not be, with an error that names those; they
+// are tried again with back-off, and the rest is in force.
+func (r *Roster) Apply(ctx context.Context, config Config) error {
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	next := make(map[string]*process, len(config.Plugins))
+	for _, spec := range config.Plugins {
+		r.mu.Lock()
+		p := r.processes[spec.Name]
+		r.mu.Unlock()
+		if p == nil || p.spec.Fingerprint != spec.Fingerprint {
+			p = r.newProcess(spec)
+		}
+		next[spec.Name] = p
+	}
+	var errs []error
+	for _, spec := range config.Plugins {
+		p := next[spec.Name]
+		select {
+		case <-p.attempted:
+		case <-ctx.Done():
+			errs = append(errs, fmt.Errorf("plugin %s: %w", spec.Name, ctx.Err()))
+			continue
+		}
+		if status := p.status(); status.State != Running {
+			errs = append(errs, fmt.Errorf("plugin %s: %w", spec.Name, status.LastError))
+		}
+	}
+	r.mu.Lock()
+	r.config, r.processes = config, next
+	r.mu.Unlock()
+	if err := r.rebuild(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// rebuild makes the line-up from what is known of the processes, and retires
+// the former one.
+func (r *Roster) rebuild() error {
+	r.mu.Lock()
+	next, err := r.newLineup()
+	former := r.current
+	r.current = next
+	for _, p := range next.processes {
+		p.refs++
+	}
+	r.mu.Unlock()
+	r.release(former)
+	return err
+}
+
+// Acquire returns the line-up and keeps its plugins alive until release, which
+// may be called more than once.
+func (r *Roster) Acquire() (core.Lineup, func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.current
+	l.refs++
+	var once sync.Once
+	return l, func() { once.Do(func() { r.release(l) }) }
+}
+
+// release gives a line-up back; the last one stops the plugins that no other
+// line-up has.
+func (r *Roster) release(l *lineup) {
+	r.mu.Lock()
+	l.refs--
+	var retired []*process
+	if l.refs == 0 {
+		for _, p := range l.processes {
+			if p.refs--; p.refs == 0 {
+				retired = append(retired, p)
+			}
+		}
+	}
+	r.mu.Unlock()
+	for _, p := range retired {
+		go p.stop()
+	}
+}
+
+// Mount returns the service that answers a path: the one with the longest
+// mount that the path begins with.
+func (r *Roster) Mount(path string) (http.Handler, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var best *process
+	longest := ""
+	for _, p := range r.current.processes {
+		for _, mount := range p.spec.Mounts {
+			if (strings.HasPrefix(path, mount) || path+"/" == mount) && len(mount) > len(longest) {
+				best, longest = p, mount
+			}
+		}
+	}
+	if best == nil {
+		return nil, false
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		_, release := r.Acquire()
+		defer release()
+		live, err := best.use(request.Context())
+		if err != nil {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, fmt.Sprintf("The plugin %s does not run at present.", best.spec.Name), http.StatusServiceUnavailable)
+			return
+		}
+		live.Service().ServeHTTP(w, request)
+	}), true
+}
+
+// Status is what there is to know of a plugin.
+type Status struct {
+	Name      string
+	Kind      Kind
+	Version   string
+	SHA256    string
+	State     State
+	Restarts  int
+	LastError error
+}
+
+// Status returns the plugins in the file's order.
+func (r *Roster) Status() []Status {
+	r.mu.Lock()
+	config, processes := r.config, r.processes
+	r.mu.Unlock()
+	list := make([]Status, 0, len(config.Plugins))
+	for _, spec := range config.Plugins {
+		list = append(list, processes[spec.Name].status())
+	}
+	return list
+}
+
+func (p *process) status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := Status{
+		Name: p.spec.Name, Kind: p.spec.Kind, SHA256: p.spec.SHA256,
+		State: p.state, Restarts: p.restarts, LastError: p.lastError,
+	}
+	if p.description != nil {
+		s.Version = p.description.Version
+	}
+	return s
+}
+
+// Close stops every plugin and waits for it.
+func (r *Roster) Close() {
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	r.mu.Lock()
+	all := make(map[*process]bool)
+	for _, p := range r.processes {
+		all[p] = true
+	}
+	r.mu.Unlock()
+	var wg sync.WaitGroup
+	for p := range all {
+		wg.Go(p.stop)
+	}
+	wg.Wait()
+}

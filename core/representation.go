@@ -62,8 +62,12 @@ func (p *Representation) JSON(r *Request, verbose bool) (json.RawMessage, error)
 	expiration := FormatTime(r.Expires(p.Keep))
 	if known {
 		for _, artifact := range handler.Doc.Artifacts {
-			if artifact.Field != "" {
-				doc[artifact.Field] = file{p.url(r.ID, artifact.Path), expiration}
+			switch address := p.url(r.ID, artifact.Path); {
+			case artifact.Field == "":
+			case artifact.Parameter:
+				doc[artifact.Field] = address
+			default:
+				doc[artifact.Field] = file{address, expiration}
 			}
 		}
 	}

@@ -83,6 +83,10 @@ type ArtifactDoc struct {
 	Field string
 	// ContentType is what the endpoint answers with.
 	ContentType string
+	// Parameter tells that the artifact is not a file but the field of the
+	// same name, a string: it is served verbatim from the beginning, never
+	// expires, and Field shows its address alone.
+	Parameter bool
 }
 
 // Shape is the form that a written-back value must have.

@@ -104,6 +104,11 @@ func (s *server) artifact(w http.ResponseWriter, r *http.Request) error {
 	if !ok || !has {
 		return sdk.Errorf(sdk.Invalid, "request %d is of type %s, which has no %s", id, request.Type, lastPart(r.URL.Path))
 	}
+	if doc.Parameter {
+		w.Header().Set("Content-Type", doc.ContentType)
+		_, _ = io.WriteString(w, core.FieldText(request.Fields, doc.Name))
+		return nil
+	}
 	if !request.Final() {
 		return sdk.Errorf(sdk.Invalid, "request %d has not ended yet, so its %s is not complete", id, doc.Name)
 	}

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"slices"
-	"strings"
 
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/index"
@@ -28,15 +26,10 @@ var (
 	_ sdk.Validator = (*handler)(nil)
 )
 
-// graphModes are the modes that the catalog library knows.
-var graphModes = []string{"replaces", "semver", "semver-skippatch"}
-
 // Validate checks the settings.
 func (h *handler) Validate() error {
-	for _, mode := range h.GraphModes {
-		if !slices.Contains(graphModes, mode) {
-			return sdk.FieldErrorf("graph_modes", "graph_modes: %q is unknown: use %s", mode, strings.Join(graphModes, ", "))
-		}
+	if err := index.CheckGraphModes(h.GraphModes); err != nil {
+		return err
 	}
 	return h.Config.Validate()
 }
@@ -134,11 +127,7 @@ func (h *handler) readGraphMode(o params.Object) (string, error) {
 	if err != nil || mode == "" {
 		return "", err
 	}
-	modes := h.GraphModes
-	if len(modes) == 0 {
-		modes = graphModes
-	}
-	return mode, index.CheckGraphMode(mode, modes, o, "from_index", h.GraphModeIndexes)
+	return mode, index.CheckGraphMode(mode, index.GraphModes(h.GraphModes), o, "from_index", h.GraphModeIndexes)
 }
 
 func (p *addParams) setFields(sub *sdk.Submission, checkRelated json.RawMessage) error {
@@ -149,13 +138,13 @@ func (p *addParams) setFields(sub *sdk.Submission, checkRelated json.RawMessage)
 		checkRelated = json.RawMessage("null")
 	}
 	for name, value := range map[string]any{
-		"bundles":               list(p.Bundles),
+		"bundles":               index.List(p.Bundles),
 		"bundle_mapping":        struct{}{},
-		"deprecation_list":      list(p.DeprecationList),
+		"deprecation_list":      index.List(p.DeprecationList),
 		"removed_operators":     []string{},
-		"organization":          textOrNull(p.Organization),
+		"organization":          index.OrNull(p.Organization),
 		"omps_operator_version": struct{}{},
-		"graph_update_mode":     textOrNull(p.GraphUpdateMode),
+		"graph_update_mode":     index.OrNull(p.GraphUpdateMode),
 		"check_related_images":  checkRelated,
 	} {
 		if err := sub.SetField(name, value); err != nil {
@@ -188,21 +177,7 @@ func (h *handler) Describe() sdk.HandlerDoc {
 			sdk.FieldDoc{Name: "omps_operator_version", Doc: "Package to its version in the legacy application registry.", Schema: params.SchemaObject, Shape: sdk.ShapeJSONText},
 			sdk.FieldDoc{Name: "graph_update_mode", Doc: "The graph mode that was asked for.", Schema: params.SchemaTextOrNull},
 			sdk.FieldDoc{Name: "check_related_images", Doc: "What was asked for.", Schema: params.SchemaBoolOrNull},
-			sdk.FieldDoc{Name: "from_bundle_image_resolved", Doc: "Accepted from old workers, without effect.", Schema: params.SchemaTextOrNull, Shape: sdk.ShapeIgnored, Hidden: true},
+			index.IgnoredBundleImage(),
 		),
 	}
-}
-
-func list(texts []string) []string {
-	if texts == nil {
-		return []string{}
-	}
-	return texts
-}
-
-func textOrNull(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }

@@ -2,14 +2,15 @@ package index
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/params"
 )
 
-// Parameters documents the shared parameters.
-func Parameters() []sdk.ParamDoc {
-	return []sdk.ParamDoc{
+// Parameters documents the shared parameters; those named are required.
+func Parameters(required ...string) []sdk.ParamDoc {
+	list := []sdk.ParamDoc{
 		{Name: "from_index", Doc: "The index to work on.", Schema: params.SchemaText, Example: raw(`"quay.io/namespace/index:v4.14"`)},
 		{Name: "binary_image", Doc: "The image that brings the opm binary, or \"scratch\" for a catalog without one.", Schema: params.SchemaText, Example: raw(`"quay.io/namespace/ose-operator-registry:v4.14"`)},
 		{Name: "add_arches", Doc: "Architectures to build for, beside those of the index.", Schema: params.SchemaTexts, Example: raw(`["amd64","s390x"]`)},
@@ -18,6 +19,16 @@ func Parameters() []sdk.ParamDoc {
 		{Name: "overwrite_from_index_token", Doc: "The credential, user:password, that may replace from_index.", Secret: true, Schema: params.SchemaText, Example: raw(`"robot:secret"`)},
 		{Name: "build_tags", Doc: "Further tags of the built image, beside the request's ID.", Schema: params.SchemaTexts, Example: raw(`["v4.14"]`)},
 	}
+	for i := range list {
+		list[i].Required = slices.Contains(required, list[i].Name)
+	}
+	return list
+}
+
+// IgnoredBundleImage documents a key that old workers report without effect.
+func IgnoredBundleImage() sdk.FieldDoc {
+	return sdk.FieldDoc{Name: "from_bundle_image_resolved", Doc: "Accepted from old workers, without effect.",
+		Schema: params.SchemaTextOrNull, Shape: sdk.ShapeIgnored, Hidden: true}
 }
 
 // ResultFields documents the representation keys that add, rm, fbc-operations
@@ -43,16 +54,16 @@ func ResultFields() []sdk.FieldDoc {
 // SetFields sets the first values of the keys that ResultFields documents.
 func (p *Params) SetFields(sub *sdk.Submission) error {
 	for name, value := range map[string]any{
-		"binary_image":                       orNull(p.BinaryImage),
+		"binary_image":                       OrNull(p.BinaryImage),
 		"binary_image_resolved":              nil,
-		"from_index":                         orNull(p.FromIndex),
+		"from_index":                         OrNull(p.FromIndex),
 		"from_index_resolved":                nil,
 		"index_image":                        nil,
 		"index_image_resolved":               nil,
 		"internal_index_image_copy":          nil,
 		"internal_index_image_copy_resolved": nil,
-		"distribution_scope":                 orNull(p.DistributionScope),
-		"build_tags":                         nonNil(p.BuildTags),
+		"distribution_scope":                 OrNull(p.DistributionScope),
+		"build_tags":                         List(p.BuildTags),
 	} {
 		if err := sub.SetField(name, value); err != nil {
 			return err
@@ -63,14 +74,16 @@ func (p *Params) SetFields(sub *sdk.Submission) error {
 
 func raw(text string) json.RawMessage { return json.RawMessage(text) }
 
-func orNull(s string) *string {
+// OrNull is a text field's value: null for an empty one.
+func OrNull(s string) *string {
 	if s == "" {
 		return nil
 	}
 	return &s
 }
 
-func nonNil(list []string) []string {
+// List is a list field's value: never null.
+func List(list []string) []string {
 	if list == nil {
 		return []string{}
 	}

@@ -8,6 +8,27 @@ import (
 	"github.com/iib-engine/iib/sdk/params"
 )
 
+// graphModes are the modes that the catalog library knows.
+var graphModes = []string{"replaces", "semver", "semver-skippatch"}
+
+// GraphModes returns the modes in force: those configured, or all.
+func GraphModes(configured []string) []string {
+	if len(configured) == 0 {
+		return graphModes
+	}
+	return configured
+}
+
+// CheckGraphModes checks the setting graph_modes.
+func CheckGraphModes(configured []string) error {
+	for _, mode := range configured {
+		if !slices.Contains(graphModes, mode) {
+			return sdk.FieldErrorf("graph_modes", "graph_modes: %q is unknown: use %s", mode, strings.Join(graphModes, ", "))
+		}
+	}
+	return nil
+}
+
 // CheckGraphMode judges a graph_update_mode (contract, section 2.12): the mode
 // must be one of those allowed, and the index that the parameter field names,
 // with or without its tag, one of indexes.

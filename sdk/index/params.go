@@ -43,7 +43,7 @@ func (c *Config) Accept(sub *sdk.Submission, o params.Object, required, optional
 	if err != nil {
 		return nil, err
 	}
-	if p.DistributionScope, err = readScope(o); err != nil {
+	if p.DistributionScope, err = ReadScope(o); err != nil {
 		return nil, err
 	}
 	if p.Overwrite && sub.User != "" && !sub.Privileged && token == "" {
@@ -53,7 +53,7 @@ func (c *Config) Accept(sub *sdk.Submission, o params.Object, required, optional
 	if p.AddArches, err = o.Texts("add_arches"); err != nil {
 		return nil, err
 	}
-	if p.BinaryImage, err = c.readBinaryImage(o); err != nil {
+	if p.BinaryImage, err = c.ReadBinaryImage(o); err != nil {
 		return nil, err
 	}
 	if p.FromIndex, err = o.PullSpec("from_index"); err != nil {
@@ -80,8 +80,8 @@ func (p *Params) readOverwrite(o params.Object) (token string, err error) {
 	return token, nil
 }
 
-// readScope is C9.
-func readScope(o params.Object) (string, error) {
+// ReadScope reads distribution_scope by rule C9.
+func ReadScope(o params.Object) (string, error) {
 	scope, err := o.Text("distribution_scope")
 	if err != nil {
 		return "", err
@@ -93,8 +93,8 @@ func readScope(o params.Object) (string, error) {
 	return scope, nil
 }
 
-// readBinaryImage is C12 to C14.
-func (c *Config) readBinaryImage(o params.Object) (string, error) {
+// ReadBinaryImage reads binary_image by the rules C12 to C14.
+func (c *Config) ReadBinaryImage(o params.Object) (string, error) {
 	if o.Empty("binary_image") {
 		if len(c.BinaryImages) == 0 {
 			return "", sdk.FieldErrorf("binary_image", "binary_image is required: this server has no default for it")

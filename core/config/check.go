@@ -1,0 +1,266 @@
+package config
+
+import (
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// check reports mistakes that show only when blocks are seen together.
+func (d *decoder) check(root *node) {
+	root.walk(func(n *node) {
+		d.checkLabel(n)
+		d.checkReferences(n, root)
+	})
+	d.checkServer(root)
+	d.checkStorage(root)
+	d.checkPlugins(root)
+	d.checkMounts(root)
+	d.checkBuilder(root)
+	d.checkCustomizers(root)
+}
+
+// checkLabel applies the rule for a block's first label.
+func (d *decoder) checkLabel(n *node) {
+	f := n.block.labelForm
+	if f == nil || len(n.labels) == 0 || n.labelRanges[0] == n.header {
+		return
+	}
+	if err := f.check(n.labels[0]); err != nil {
+		reason := ""
+		if err != errForm {
+			reason = ": " + err.Error()
+		}
+		d.errorf(n.labelRanges[0], f.summary(), "%s is not %s%s. %s", quote(n.labels[0]), f.is, reason, f.advice)
+	}
+}
+
+// checkReferences reports names of queues and plugins that do not exist.
+func (d *decoder) checkReferences(n, root *node) {
+	for _, s := range n.settings {
+		if s.attr.refers == "" || s.value.AsString() == "" {
+			continue
+		}
+		name, names := s.value.AsString(), namesOf(root, s.attr.refers)
+		if contains(names, name) {
+			continue
+		}
+		if s.origin != "" {
+			d.errorf(s.at, "Unknown "+s.attr.refers, "%s names no %s of this file.%s",
+				s.subject(), s.attr.refers, known("", names))
+			continue
+		}
+		d.errorf(s.at, "Unknown "+s.attr.refers, "There is no %s %s.%s", s.attr.refers, quote(name), known(name, names))
+	}
+}
+
+func namesOf(root *node, kind string) []string {
+	var names []string
+	for _, n := range root.all(kind) {
+		names = append(names, n.labels[0])
+	}
+	if kind == "queue" && !contains(names, DefaultQueue) {
+		names = append(names, DefaultQueue)
+	}
+	return names
+}
+
+func contains(names []string, name string) bool {
+	for _, n := range names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *decoder) checkServer(root *node) {
+	api := root.one("api")
+	if api.set("page_size") && api.number("page_size") > api.number("max_per_page") {
+		d.errorf(api.at("page_size"), "Conflicting settings",
+			"page_size = %d is more than max_per_page = %d. Raise max_per_page.",
+			api.number("page_size"), api.number("max_per_page"))
+	}
+	server := root.one("server")
+	if host, _, _ := strings.Cut(server.text("external_url"), "://"); host == "http" && server.has("tls") {
+		d.warnf(server.at("external_url"), "Plain external URL",
+			"The server speaks TLS, but external_url begins with http. Write https.")
+	}
+}
+
+// checkStorage reports settings of which only one may be used.
+func (d *decoder) checkStorage(root *node) {
+	secrets := root.one("secrets")
+	if secrets.set("key") && secrets.set("key_file") {
+		d.errorf(secrets.at("key_file"), "Conflicting settings",
+			"There is both a key and a key_file. Remove one of them.")
+	}
+	if s := secrets.settings["key"]; s != nil && s.origin == "" && secrets.set("key") {
+		d.warnf(s.at, "Key in the file",
+			`Everybody who can read this file can read the key. Use env("NAME") or file("PATH").`)
+	}
+	if artifacts := root.one("artifacts"); artifacts.set("dir") && artifacts.has("s3") {
+		d.errorf(artifacts.at("dir"), "Conflicting settings",
+			"Artifacts are kept in a directory or in a bucket, not in both. Remove dir or the s3 block.")
+	}
+}
+
+// onlyFor are the settings and blocks of a plugin that have a meaning for some
+// kinds only.
+var onlyFor = []struct {
+	name  string
+	kinds []string
+}{
+	{"requests", []string{"handler", "gate", "notifier"}},
+	{"mount", []string{"service"}},
+	{"mounts", []string{"service"}},
+	{"listener", []string{"service"}},
+	{"timeout", []string{"gate", "notifier", "customizer", "builder", "service"}},
+}
+
+func (d *decoder) checkPlugins(root *node) {
+	required := root.one("server").flag("require_checksums")
+	for _, n := range root.all("plugin") {
+		kind := n.text("kind")
+		for _, only := range onlyFor {
+			at, written := n.at(only.name), false
+			if n.block.attribute(only.name) != nil {
+				written = n.set(only.name)
+			} else if blocks := n.all(only.name); len(blocks) > 0 {
+				at, written = blocks[0].header, true
+			}
+			if written && kind != "" && !contains(only.kinds, kind) {
+				d.errorf(at, "Useless setting", "%s has no meaning for a plugin of kind %s, only for %s. Remove it.",
+					quote(only.name), quote(kind), alternatives(only.kinds))
+			}
+		}
+		if !n.flag("enabled") {
+			continue
+		}
+		if required && n.settings["checksum"] == nil && n.body.Attributes["checksum"] == nil {
+			d.errorf(n.header, "Missing checksum",
+				"%s has no checksum, and the server block demands one. Add checksum = \"sha256:...\".", n.title())
+		}
+		if kind == "service" && !n.set("mount") && !n.set("mounts") && !n.has("listener") &&
+			n.body.Attributes["mount"] == nil && n.body.Attributes["mounts"] == nil {
+			d.errorf(n.header, "Missing mount",
+				"%s is a service, but answers nowhere. Add mount = \"/%s/\" or a listener block.", n.title(), n.labels[0])
+		}
+	}
+	for _, n := range root.all("plugin") {
+		d.checkPluginPath(n)
+		d.checkListeners(n)
+	}
+}
+
+// checkPluginPath reports a relative path that leads out of the plugin
+// directory.
+func (d *decoder) checkPluginPath(n *node) {
+	s := n.settings["path"]
+	if s == nil || !n.set("path") {
+		return
+	}
+	text := n.text("path")
+	if path.IsAbs(text) || filepath.IsAbs(text) || filepath.IsLocal(filepath.FromSlash(text)) {
+		return
+	}
+	d.errorf(s.at, "Path outside of the plugin directory",
+		"%s leads out of the plugin directory. Write an absolute path if that is meant.", s.subject())
+}
+
+func (d *decoder) checkListeners(n *node) {
+	for _, l := range n.all("listener") {
+		if strings.HasPrefix(l.labels[0], "unix:") {
+			continue
+		}
+		for _, name := range []string{"group", "mode"} {
+			if l.set(name) {
+				d.errorf(l.at(name), "Useless setting", "%s is for sockets, and %s is none. Remove it.",
+					quote(name), quote(l.labels[0]))
+			}
+		}
+	}
+}
+
+// checkMounts reports paths and addresses that two services answer on.
+func (d *decoder) checkMounts(root *node) {
+	mounts := make(map[string]string)
+	addresses := map[string]string{root.one("server").text("listen"): "the server itself"}
+	for _, n := range root.all("plugin") {
+		if !n.flag("enabled") {
+			continue
+		}
+		claim := func(taken map[string]string, what, key string, s *setting, i int, header *node) {
+			other, ok := taken[key]
+			if !ok {
+				taken[key] = n.title()
+				return
+			}
+			at := header.header
+			if s != nil {
+				at = s.element(i)
+			}
+			d.errorf(at, "Duplicate "+what, "%s is taken by %s already. Choose another, or disable one of the two.", quote(key), other)
+		}
+		if n.set("mount") {
+			claim(mounts, "mount", n.text("mount"), n.settings["mount"], -1, n)
+		}
+		for i, m := range n.list("mounts") {
+			claim(mounts, "mount", m, n.settings["mounts"], i, n)
+		}
+		for _, l := range n.all("listener") {
+			claim(addresses, "address", l.labels[0], nil, 0, l)
+		}
+	}
+}
+
+func (d *decoder) checkBuilder(root *node) {
+	build := root.one("build")
+	name := build.text("builder")
+	var builders []string
+	for _, n := range root.all("plugin") {
+		usable := n.text("kind") == "builder" && n.flag("enabled")
+		if usable {
+			builders = append(builders, n.labels[0])
+		}
+		if name != "" && n.labels[0] == name && !usable && n.text("kind") != "" {
+			d.errorf(build.at("builder"), "Unusable builder",
+				"%s is not an enabled plugin of kind \"builder\".%s", quote(name), known("", builders))
+		}
+	}
+	if name == "" && len(builders) > 1 {
+		at := root.header
+		if root.has("build") {
+			at = build.header
+		}
+		d.errorf(at, "Ambiguous builder",
+			"There are several builders. Add build { builder = %s }, or disable all but one.", alternatives(builders))
+	}
+}
+
+// checkCustomizers reports steps that no plugin can do, as far as that can be
+// told before the plugins run.
+func (d *decoder) checkCustomizers(root *node) {
+	usable := false
+	unusable := make(map[string]bool)
+	for _, n := range root.all("plugin") {
+		if n.text("kind") == "customizer" && n.flag("enabled") {
+			usable = true
+		} else {
+			unusable[n.labels[0]] = true
+		}
+	}
+	for _, o := range root.all("organization") {
+		if steps := o.all("customize"); len(steps) > 0 && !usable {
+			d.errorf(o.header, "Missing customizer",
+				"%s has steps, but there is no enabled plugin of kind \"customizer\". Add one, or remove the block.", o.title())
+			continue
+		}
+		for _, step := range o.all("customize") {
+			if name := step.text("plugin"); unusable[name] {
+				d.errorf(step.at("plugin"), "Unusable customizer",
+					"%s is not an enabled plugin of kind \"customizer\". Name another, or leave the setting out.", quote(name))
+			}
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// CheckFiles looks at the files that the configuration names: that they are
+// there, and that the plugins are what their checksums say. It does not
+// replace the roster's own check of the very file that it executes.
+func (c *Config) CheckFiles() Diagnostics {
+	r := &reporter{source: c.source}
+	for _, p := range c.Plugins {
+		if p.Enabled {
+			c.checkBinary(p, r)
+		}
+	}
+	for _, f := range c.namedFiles() {
+		if err := readable(f.path); err != nil {
+			r.errorf(f.at, "Missing file", "The file %s cannot be used: %v. Make it, or correct %s.", quote(f.path), err, f.setting)
+		}
+	}
+	return r.found.sorted()
+}
+
+func (c *Config) checkBinary(p *Plugin, r *reporter) {
+	at := p.node.at("path")
+	info, err := os.Stat(p.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.errorf(at, "Missing plugin file", "The plugin %s has no file %s.%s Build or install it, or correct its path.",
+			quote(p.Name), quote(p.Path), didYouMean(p.node.text("path"), c.pluginFiles()))
+		return
+	case err != nil:
+		r.errorf(at, "Missing plugin file", "The file %s of the plugin %s cannot be used: %v. Correct its path or its permissions.",
+			quote(p.Path), quote(p.Name), reason(err))
+		return
+	case !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0:
+		r.errorf(at, "Unusable plugin file", "The file %s of the plugin %s is not a program. Correct the path, or make it executable.",
+			quote(p.Path), quote(p.Name))
+		return
+	case info.Mode().Perm()&0o022 != 0:
+		r.warnf(at, "Writable plugin file",
+			"Others than its owner can change the file %s, and so what the engine runs. Take the write permission away.", quote(p.Path))
+	}
+	if p.Checksum == "" {
+		return
+	}
+	sum, err := checksum(p.Path)
+	switch {
+	case err != nil:
+		r.errorf(at, "Unusable plugin file", "The file %s of the plugin %s cannot be read: %v. Correct its permissions.",
+			quote(p.Path), quote(p.Name), reason(err))
+	case sum != p.Checksum:
+		r.errorf(p.node.at("checksum"), "Wrong checksum",
+			"The file %s of the plugin %s has the checksum %s. If you trust the file, write that.", quote(p.Path), quote(p.Name), quote(sum))
+	}
+}
+
+// pluginFiles returns the names in the plugin directory, for suggestions.
+func (c *Config) pluginFiles() []string {
+	entries, _ := os.ReadDir(c.Server.PluginDir)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func checksum(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// namedFile is a file that a setting other than a plugin's path names.
+type namedFile struct {
+	setting string
+	path    string
+	at      hcl.Range
+}
+
+func (c *Config) namedFiles() []namedFile {
+	var files []namedFile
+	add := func(n *node, name, path string) {
+		if path != "" {
+			files = append(files, namedFile{setting: name, path: path, at: n.at(name)})
+		}
+	}
+	if tls := c.Server.TLS; tls != nil {
+		n := c.root.one("server").one("tls")
+		add(n, "cert_file", tls.CertFile)
+		add(n, "key_file", tls.KeyFile)
+	}
+	for _, n := range c.root.all("identity") {
+		switch {
+		case n.labels[0] == "kerberos":
+			add(n, "keytab", c.Identity.Kerberos.Keytab)
+		case n.labels[0] == "tokens":
+			add(n, "file", c.Identity.Tokens.File)
+		}
+	}
+	if !c.Secrets.MakeKey {
+		add(c.root.one("secrets"), "key_file", c.Secrets.KeyFile)
+	}
+	registry := c.root.one("registry")
+	add(registry, "auth_file", c.Registry.AuthFile)
+	for _, file := range c.Registry.CAFiles {
+		add(registry, "ca_files", file)
+	}
+	return files
+}
+
+func readable(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return reason(err)
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("it is not a file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return reason(err)
+	}
+	return f.Close()
+}
+
+// reason returns an error without the path that the message has already.
+func reason(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return errors.New(strings.TrimSuffix(fmt.Sprint(at.Err), "."))
+	}
+	return err
+}

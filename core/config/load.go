@@ -1,0 +1,190 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// The bounds of a file. Real ones have a few hundred lines; these only keep a
+// file that is none, or that was made to do harm, from exhausting the process.
+const (
+	maxFile      = 1 << 20 // bytes
+	maxDepth     = 50      // brackets in brackets
+	maxOperators = 20_000  // operators, and brackets, each of which can nest
+)
+
+// Load reads the configuration in the file at path. The environment is what
+// env says it is; usually it is os.LookupEnv. Beside the settings that ask for
+// it, IIB_LISTEN and IIB_DATA_DIR win over server.listen and server.data_dir.
+//
+// All mistakes are reported at once. If there are errors the Config is nil;
+// with warnings alone it is not.
+func Load(path string, env func(string) (string, bool)) (*Config, Diagnostics) {
+	r := &reporter{source: source{file: path, outside: make(map[string]bool)}}
+	text, err := readFile(path)
+	if err != nil {
+		summary, detail := fileTrouble(err)
+		r.fail(path, summary, "%s", detail)
+		return nil, r.found
+	}
+	c := parse(r, text, env)
+	if r.found = r.found.sorted(); r.found.HasErrors() {
+		return nil, r.found
+	}
+	return c, r.found
+}
+
+var errTooLarge = errors.New("file too large")
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(text) > maxFile {
+		err = errTooLarge
+	}
+	return text, err
+}
+
+func fileTrouble(err error) (summary, detail string) {
+	switch {
+	case errors.Is(err, errTooLarge):
+		return "File too large", "A configuration has at most 1 MiB. Is this the right file?"
+	case errors.Is(err, fs.ErrNotExist):
+		return "Missing file", "There is no such file. Name an existing one."
+	}
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		err = at.Err
+	}
+	return "Unreadable file", "The file cannot be read: " + err.Error() + "."
+}
+
+// parse reads a configuration and reports all mistakes to r.
+func parse(r *reporter, text []byte, env func(string) (string, bool)) *Config {
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	r.text = string(text)
+	if !r.checkBounds(text) {
+		return nil
+	}
+	file, diags := hclsyntax.ParseConfig(text, r.file, hcl.InitialPos)
+	r.addHCL(diags)
+	body, ok := file.Body.(*hclsyntax.Body)
+	if !ok {
+		return nil
+	}
+
+	where := r.place(env)
+	d := &decoder{reporter: r, scope: newScope(where.dir, env, func(v string) { r.outside[v] = true })}
+	var locals []*hclsyntax.Block
+	for _, b := range body.Blocks {
+		if b.Type == localsBlock.Name {
+			locals = append(locals, b)
+		}
+	}
+	syntax := r.found
+	d.scope.define(locals, r)
+	root := d.decode(body, &language, nil, hcl.Range{Filename: r.file, Start: hcl.InitialPos, End: hcl.InitialPos})
+	c := d.config(root, where)
+	if syntax.HasErrors() {
+		r.found = append(syntax, outside(r.found[len(syntax):], syntax, body)...)
+		return nil
+	}
+	d.check(root)
+	return c
+}
+
+// outside returns the findings of those top-level blocks that have no syntax
+// error. In the others the parser has lost its way, and what it took for the
+// rest of the block would be blamed for nothing.
+func outside(found, syntax Diagnostics, body *hclsyntax.Body) Diagnostics {
+	var kept Diagnostics
+	for _, d := range found {
+		for _, b := range body.Blocks {
+			first, last := b.TypeRange.Start.Line, b.CloseBraceRange.End.Line
+			if d.Range.Line < first || d.Range.Line > last {
+				continue
+			}
+			broken := false
+			for _, s := range syntax {
+				broken = broken || first <= s.Range.Line && s.Range.Line <= last
+			}
+			if !broken {
+				kept = append(kept, d)
+			}
+			break
+		}
+	}
+	return kept
+}
+
+// place finds out what the configuration depends on besides its text.
+func (r *reporter) place(env func(string) (string, bool)) place {
+	var p place
+	absolute := func(path string) string {
+		a, err := filepath.Abs(path)
+		if err != nil {
+			r.fail(r.file, "Unknown directory", "The working directory cannot be found: %v. Use absolute paths.", err)
+			return path
+		}
+		return a
+	}
+	p.dir = filepath.Dir(absolute(r.file))
+	if program, err := os.Executable(); err == nil {
+		p.plugins = filepath.Join(filepath.Dir(program), "plugins")
+	} else {
+		p.plugins = filepath.Join(p.dir, "plugins")
+	}
+	if listen, _ := env("IIB_LISTEN"); listen != "" {
+		if err := addressForm.check(listen); err != nil {
+			r.fail("IIB_LISTEN", addressForm.summary(), "The environment variable IIB_LISTEN is not %s. %s",
+				addressForm.is, addressForm.advice)
+		}
+		p.listen = listen
+	}
+	if dir, _ := env("IIB_DATA_DIR"); dir != "" {
+		if strings.ContainsRune(dir, 0) {
+			r.fail("IIB_DATA_DIR", pathForm.summary(), "The environment variable IIB_DATA_DIR is not a path. %s", pathForm.advice)
+		}
+		p.dataDir = absolute(dir)
+	}
+	return p
+}
+
+// checkBounds reports a file that nests deeper than the parser, which calls
+// itself for every level, can bear.
+func (r *reporter) checkBounds(text []byte) bool {
+	tokens, _ := hclsyntax.LexConfig(text, r.file, hcl.InitialPos)
+	depth, operators := 0, 0
+	for _, t := range tokens {
+		switch t.Type {
+		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen,
+			hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl:
+			depth++
+			operators++
+		case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenTemplateSeqEnd:
+			depth--
+		case hclsyntax.TokenPlus, hclsyntax.TokenMinus, hclsyntax.TokenStar, hclsyntax.TokenSlash, hclsyntax.TokenPercent,
+			hclsyntax.TokenEqualOp, hclsyntax.TokenNotEqual, hclsyntax.TokenLessThan, hclsyntax.TokenLessThanEq,
+			hclsyntax.TokenGreaterThan, hclsyntax.TokenGreaterThanEq, hclsyntax.TokenAnd, hclsyntax.TokenOr,
+			hclsyntax.TokenBang, hclsyntax.TokenQuestion, hclsyntax.TokenDot:
+			operators++
+		}
+		if depth > maxDepth || operators > maxOperators {
+			r.errorf(t.Range, "Too complex", "The file nests too deep, or has too many operators, to be a configuration. Is this the right file?")
+			return false
+		}
+	}
+	return true
+}

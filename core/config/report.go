@@ -1,0 +1,112 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// source is a file's name and text.
+type source struct {
+	file string
+	text string
+	// outside are the values that came from the environment or from files. HCL
+	// itself words some errors, and might quote one of them.
+	outside map[string]bool
+}
+
+// reporter collects what is found about one file.
+type reporter struct {
+	source
+	found Diagnostics
+}
+
+// errorf reports a mistake at a place of the file. The detail is a format.
+func (r *reporter) errorf(at hcl.Range, summary, detail string, args ...any) {
+	r.add(Error, at, summary, fmt.Sprintf(detail, args...))
+}
+
+// warnf reports something that is probably not wanted.
+func (r *reporter) warnf(at hcl.Range, summary, detail string, args ...any) {
+	r.add(Warning, at, summary, fmt.Sprintf(detail, args...))
+}
+
+// fail reports a mistake that has no place in the file.
+func (r *reporter) fail(where, summary, detail string, args ...any) {
+	r.found = append(r.found, Diagnostic{
+		Summary: summary, Detail: fmt.Sprintf(detail, args...), Range: Range{File: where},
+	})
+}
+
+func (r *reporter) add(severity Severity, at hcl.Range, summary, detail string) {
+	d := Diagnostic{Severity: severity, Summary: summary, Detail: detail, Range: r.rangeOf(at)}
+	d.source = r.line(at)
+	r.found = append(r.found, d)
+}
+
+// addHCL reports what the parser or an expression found.
+func (r *reporter) addHCL(diags hcl.Diagnostics) {
+	for _, d := range diags {
+		at := hcl.Range{Filename: r.file, Start: hcl.InitialPos, End: hcl.InitialPos}
+		if d.Subject != nil {
+			at = *d.Subject
+		}
+		severity := Error
+		if d.Severity == hcl.DiagWarning {
+			severity = Warning
+		}
+		detail := strings.Join(strings.Fields(r.redact(d.Detail)), " ")
+		if runes := []rune(detail); len(runes) > 500 {
+			detail = string(runes[:500]) + "…"
+		}
+		r.add(severity, at, strings.TrimSuffix(d.Summary, "."), detail)
+	}
+}
+
+// redact removes values from outside of the file. Very short ones are left:
+// they are switches such as "on", and would tear words apart.
+func (s source) redact(text string) string {
+	for value := range s.outside {
+		if len(value) >= 4 {
+			text = strings.ReplaceAll(text, value, "*****")
+		}
+	}
+	return text
+}
+
+func (s source) rangeOf(at hcl.Range) Range {
+	return Range{
+		File: s.file,
+		Line: at.Start.Line, Column: at.Start.Column,
+		EndLine: at.End.Line, EndColumn: at.End.Column,
+	}
+}
+
+// maxShownLine is the length in bytes of a line that a diagnostic may show.
+const maxShownLine = 4096
+
+// line returns the line that a range starts in, or "" if it is unreasonable to
+// show it.
+func (s source) line(at hcl.Range) string {
+	offset := at.Start.Byte
+	if offset < 0 || offset > len(s.text) {
+		return ""
+	}
+	before, after := s.text[:offset], s.text[offset:]
+	if len(before) > maxShownLine {
+		before = before[len(before)-maxShownLine:]
+		if !strings.Contains(before, "\n") {
+			return ""
+		}
+	}
+	before = before[strings.LastIndexByte(before, '\n')+1:]
+	if len(after) > maxShownLine {
+		after = after[:maxShownLine]
+		if !strings.Contains(after, "\n") {
+			return ""
+		}
+	}
+	after, _, _ = strings.Cut(after, "\n")
+	return strings.TrimSuffix(before+after, "\r")
+}

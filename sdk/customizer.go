@@ -47,6 +47,10 @@ func (b *Bundle) WithHost(host BundleHost) *Bundle {
 	return b
 }
 
+// Host returns what WithHost was given, or nil. Customizers use the other
+// methods; the wire carries a bundle to its plugin by it.
+func (b *Bundle) Host() BundleHost { return b.host }
+
 // SetLabel sets a label on the new image.
 func (b *Bundle) SetLabel(name, value string) {
 	if b.Labels == nil {

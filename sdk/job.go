@@ -29,6 +29,10 @@ func NewJob(request Request, workspace, cacheDir string, host JobHost) *Job {
 	return &Job{Request: request, Workspace: workspace, CacheDir: cacheDir, host: host}
 }
 
+// Host returns what NewJob was given. Handlers use the other methods;
+// the wire carries a job to its plugin by it.
+func (j *Job) Host() JobHost { return j.host }
+
 // JobHost is the engine as a running job sees it.
 type JobHost interface {
 	State(ctx context.Context, reason string) error

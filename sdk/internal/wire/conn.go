@@ -1,0 +1,130 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/internal/pb"
+)
+
+// Conn is the engine's end of the wire: a connection to one plugin.
+type Conn struct {
+	name   string
+	logger *slog.Logger
+	link   *link
+	plugin pb.PluginClient
+	calls  *calls
+
+	mu   sync.Mutex
+	stop func() // the engine's services; nil until Start
+}
+
+// NewConn returns the engine's end of a plugin's connection. name is for
+// messages. Panics of the engine's own services are logged to logger, which may
+// be nil.
+func NewConn(name string, client goplugin.ClientProtocol, logger *slog.Logger) (*Conn, error) {
+	dispensed, err := client.Dispense(setName)
+	if err != nil {
+		return nil, err
+	}
+	l, ok := dispensed.(*link)
+	if !ok {
+		return nil, fmt.Errorf("the connection is a %T", dispensed)
+	}
+	return &Conn{
+		name:   name,
+		link:   l,
+		plugin: pb.NewPluginClient(l.conn),
+		calls:  &calls{m: make(map[string]*call)},
+		logger: discardIfNil(logger),
+	}, nil
+}
+
+// Describe asks what the plugin offers, within bounds: what comes back is
+// shown, compared and made into routes.
+func (c *Conn) Describe(ctx context.Context) (*pb.DescribeResponse, error) {
+	d, err := c.plugin.Describe(ctx, &pb.DescribeRequest{})
+	if err != nil {
+		return nil, err
+	}
+	return d, checkDescription(d)
+}
+
+func checkDescription(d *pb.DescribeResponse) error {
+	if !nameForm.MatchString(d.Name) {
+		return fmt.Errorf("the plugin's name %q has other characters than lower-case letters, digits and hyphens", clean(d.Name, 100))
+	}
+	for _, h := range d.Handlers {
+		if !typeForm.MatchString(h.GetType()) {
+			return fmt.Errorf("the request type %q has other characters than lower-case letters, digits and hyphens", clean(h.GetType(), 100))
+		}
+	}
+	for _, c := range d.Customizers {
+		if !typeForm.MatchString(c.GetName()) {
+			return fmt.Errorf("the customizer %q has other characters than lower-case letters, digits and underscores", clean(c.GetName(), 100))
+		}
+	}
+	return nil
+}
+
+// Configure sends the settings.
+func (c *Conn) Configure(ctx context.Context, config json.RawMessage) error {
+	_, err := c.plugin.Configure(ctx, &pb.ConfigureRequest{Config: config})
+	return err
+}
+
+// Validate checks the settings that Configure sent.
+func (c *Conn) Validate(ctx context.Context) error {
+	_, err := c.plugin.Validate(ctx, &pb.ValidateRequest{})
+	return err
+}
+
+// ValidateCustomizer checks the settings of a customize block.
+func (c *Conn) ValidateCustomizer(ctx context.Context, name string, config json.RawMessage) error {
+	_, err := c.plugin.Validate(ctx, &pb.ValidateRequest{Customizer: name, Config: config})
+	return err
+}
+
+// Start offers the engine's services to a plugin that calls them, and starts
+// it. host may be nil: what would need it is refused as unavailable.
+func (c *Conn) Start(ctx context.Context, host sdk.Host, callsEngine bool) error {
+	req := &pb.StartRequest{}
+	if host != nil {
+		req.DataDir, req.CacheDir = host.Dirs()
+		req.Address = host.Address()
+	}
+	if callsEngine {
+		c.mu.Lock()
+		req.BrokerId, c.stop = c.serveEngine(host)
+		c.mu.Unlock()
+	}
+	_, err := c.plugin.Start(ctx, req)
+	return err
+}
+
+// Close waits for running calls and closes the plugin's values.
+func (c *Conn) Close(ctx context.Context) error {
+	_, err := c.plugin.Close(ctx, &pb.CloseRequest{})
+	return err
+}
+
+// Release gives back what Start took on this side. The plugin must be gone.
+func (c *Conn) Release() {
+	c.mu.Lock()
+	stop := c.stop
+	c.stop = nil
+	c.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// GRPC returns the connection itself, for the health service.
+func (c *Conn) GRPC() *grpc.ClientConn { return c.link.conn }

@@ -1,0 +1,142 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/internal/pb"
+)
+
+// maxErrorText bounds an error's message: it travels in an HTTP/2 trailer,
+// which peers limit.
+const maxErrorText = 32 << 10
+
+var codeTable = []struct {
+	sdk  sdk.Code
+	wire pb.Code
+	grpc codes.Code
+}{
+	{sdk.Invalid, pb.Code_CODE_INVALID, codes.InvalidArgument},
+	{sdk.Denied, pb.Code_CODE_DENIED, codes.PermissionDenied},
+	{sdk.NotFound, pb.Code_CODE_NOT_FOUND, codes.NotFound},
+	{sdk.Conflict, pb.Code_CODE_CONFLICT, codes.Aborted},
+	{sdk.Unavailable, pb.Code_CODE_UNAVAILABLE, codes.Unavailable},
+	{sdk.Internal, pb.Code_CODE_INTERNAL, codes.Internal},
+}
+
+// encodeError returns err as a gRPC status. An error that only tells of an
+// ended context keeps that meaning.
+func encodeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := clean(err.Error(), maxErrorText)
+	e, coded := errors.AsType[*sdk.Error](err)
+	switch {
+	case coded:
+	case errors.Is(err, context.Canceled):
+		return status.Error(codes.Canceled, text)
+	case errors.Is(err, context.DeadlineExceeded):
+		return status.Error(codes.DeadlineExceeded, text)
+	default:
+		e = &sdk.Error{Code: sdk.Internal}
+	}
+	detail := &pb.Error{
+		Code:    pb.Code_CODE_INTERNAL,
+		Message: text,
+		Reason:  clean(e.Reason, 1<<10),
+		Field:   clean(e.Field, 1<<10),
+	}
+	code := codes.Internal
+	for _, row := range codeTable {
+		if row.sdk == e.Code {
+			detail.Code, code = row.wire, row.grpc
+		}
+	}
+	s, withErr := status.New(code, clean(text, 1<<10)).WithDetails(detail)
+	if withErr != nil {
+		return status.Error(code, text)
+	}
+	return s.Err()
+}
+
+// decodeError returns what a call's error means on this side. peer names the
+// side that was called.
+func decodeError(ctx context.Context, peer, method string, err error) error {
+	s := status.Convert(err)
+	for _, d := range s.Details() {
+		if detail, ok := d.(*pb.Error); ok {
+			return decodeDetail(detail)
+		}
+	}
+	call := peer + ": " + path.Base(method)
+	text := s.Message()
+	if ctx.Err() != nil {
+		return &ended{fmt.Sprintf("%s: %v", call, ctx.Err()), ctx.Err()}
+	}
+	switch s.Code() {
+	case codes.Canceled:
+		return &ended{fmt.Sprintf("%s: %s", call, text), context.Canceled}
+	case codes.DeadlineExceeded:
+		return &ended{fmt.Sprintf("%s: %s", call, text), context.DeadlineExceeded}
+	case codes.Unavailable:
+		return sdk.Errorf(sdk.Unavailable, "%s: no answer: %s", call, text)
+	case codes.ResourceExhausted:
+		return sdk.Errorf(sdk.Invalid, "%s: %s; a message may have %d MiB", call, text, MaxMessage>>20)
+	case codes.Unimplemented:
+		return sdk.Errorf(sdk.Internal, "%s: the other side does not have it", call)
+	case codes.InvalidArgument, codes.OutOfRange:
+		return sdk.Errorf(sdk.Invalid, "%s", text)
+	case codes.PermissionDenied, codes.Unauthenticated:
+		return sdk.Errorf(sdk.Denied, "%s", text)
+	case codes.NotFound:
+		return sdk.Errorf(sdk.NotFound, "%s", text)
+	case codes.AlreadyExists, codes.Aborted, codes.FailedPrecondition:
+		return sdk.Errorf(sdk.Conflict, "%s", text)
+	}
+	return sdk.Errorf(sdk.Internal, "%s: %s", call, text)
+}
+
+func decodeDetail(detail *pb.Error) error {
+	e := &sdk.Error{
+		Code:    sdk.Internal,
+		Message: clean(detail.Message, maxErrorText),
+		Reason:  detail.Reason,
+		Field:   detail.Field,
+	}
+	for _, row := range codeTable {
+		if row.wire == detail.Code {
+			e.Code = row.sdk
+		}
+	}
+	return e
+}
+
+// ended is an error that errors.Is takes for one of a context.
+type ended struct {
+	text string
+	err  error
+}
+
+func (e *ended) Error() string { return e.text }
+func (e *ended) Unwrap() error { return e.err }
+
+// clean makes s valid UTF-8, as protobuf demands of strings, and bounds it.
+func clean(s string, most int) string {
+	if len(s) > most {
+		cut := most
+		for cut > 0 && !utf8.RuneStart(s[cut]) {
+			cut--
+		}
+		s = fmt.Sprintf("%s… (%d bytes left out)", s[:cut], len(s)-cut)
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

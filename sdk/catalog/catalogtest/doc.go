@@ -1,0 +1,3 @@
+// Package catalogtest makes catalogs for tests and benchmarks: of any size,
+// shaped like real ones, and the same for the same seed everywhere.
+package catalogtest

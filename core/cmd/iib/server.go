@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/iib-engine/iib/core/api"
+	"github.com/iib-engine/iib/core/artifact"
+	"github.com/iib-engine/iib/core/config"
+	"github.com/iib-engine/iib/core/engine"
+	"github.com/iib-engine/iib/core/images"
+	"github.com/iib-engine/iib/core/plugin"
+	"github.com/iib-engine/iib/core/queue"
+	"github.com/iib-engine/iib/core/store"
+)
+
+func newServerCommand() *cobra.Command {
+	var path string
+	c := &cobra.Command{
+		Use:   "server",
+		Short: "Accept requests and run them",
+		Long: "Accept requests and run them, as the configuration says.\n\n" +
+			"SIGHUP reads the configuration again; SIGTERM hands running requests back and ends.\n" +
+			"IIB_LISTEN and IIB_DATA_DIR override the address and the data directory.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return serve(c.Context(), path, c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	c.Flags().StringVar(&path, "config", "iib.hcl", "the configuration file")
+	return c
+}
+
+// drainTimeout bounds how long running requests and open connections are
+// waited for when the server stops.
+const drainTimeout = 30 * time.Second
+
+func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
+	c, err := loadConfig(path, stderr)
+	if err != nil {
+		return err
+	}
+	s, err := newServer(ctx, c, stderr)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	go func() {
+		for range hangup {
+			s.reload(ctx, path, stderr)
+		}
+	}()
+	fmt.Fprintf(stdout, "iib answers at %s (documentation: %s/)\n", s.url, s.url)
+	return s.run(ctx)
+}
+
+// server is the engine with everything around it.
+type server struct {
+	config   atomic.Pointer[config.Config]
+	log      *slog.Logger
+	listener net.Listener
+	url      string
+	store    *store.Store
+	queue    *queue.Queue
+	files    *artifact.Files
+	images   *images.Images
+	roster   *plugin.Roster
+	engine   *engine.Engine
+	http     *http.Server
+}
+
+// newServer opens everything, from the ground up. What it opened is closed
+// again if a later part fails.
+func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server, err error) {
+	s = &server{log: newLogger(c, logs)}
+	s.config.Store(c)
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if err := os.MkdirAll(c.Server.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	if s.listener, err = net.Listen("tcp", c.Server.Listen); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	s.url = "http://" + s.listener.Addr().String()
+	keys, err := loadKeys(c.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	if s.store, err = store.Open(ctx, databaseAddress(c), store.Options{Keys: keys}); err != nil {
+		return nil, err
+	}
+	if s.queue, err = queue.Open(queue.Options{URL: c.Redis.URL.Reveal(), Logger: s.log}); err != nil {
+		return nil, err
+	}
+	if s.files, err = artifact.Open(c.Artifacts.Dir); err != nil {
+		return nil, err
+	}
+	if s.images, err = images.New(imageOptions(c, s.listener.Addr().String())); err != nil {
+		return nil, err
+	}
+	hosts := &hostMaker{data: filepath.Join(c.Server.DataDir, "plugins"), cache: filepath.Join(c.Server.DataDir, "cache"), url: s.url}
+	s.roster = plugin.New(plugin.Options{Host: hosts.host, Logger: s.log, RunDir: filepath.Join(c.Server.DataDir, "run")})
+	work := filepath.Join(c.Server.DataDir, "work")
+	shared := filepath.Join(c.Server.DataDir, "cache", "shared")
+	for _, dir := range []string{work, shared} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make a directory: %w", err)
+		}
+	}
+	s.engine = engine.New(engine.Options{
+		Store: s.store, Queue: s.queue, Roster: s.roster, Images: s.images,
+		Logs: s.files.Logs(), Artifacts: s.files, Settings: engineSettings(c), Worker: workerName(),
+		WorkDir: work, CacheDir: shared, Logger: s.log,
+	})
+	hosts.engine = s.engine
+	s.http = &http.Server{
+		Handler: api.New(api.Options{
+			Engine: s.engine, Store: s.store, Roster: s.roster, Logs: s.files.Logs(), Artifacts: s.files,
+			Identity: identity(c), Settings: func() *api.Settings { return apiSettings(s.config.Load()) }, Logger: s.log,
+		}),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// run answers and works until ctx ends, then hands back what is running.
+func (s *server) run(ctx context.Context) error {
+	answering := make(chan error, 1)
+	go func() { answering <- s.http.Serve(s.listener) }()
+
+	// The API answers first: plugins may use it, and the registry is one.
+	if err := s.roster.Apply(ctx, rosterConfig(s.config.Load())); err != nil && ctx.Err() == nil {
+		s.log.Error("some plugins do not run; they are tried again", "err", err)
+	}
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() { s.engine.Reconcile(working) })
+	served := make(chan error, 1)
+	wg.Go(func() { served <- s.queue.Serve(working, queueSpecs(s.config.Load()), s.engine.Run) })
+	var fault error
+	select {
+	case <-ctx.Done():
+	case fault = <-answering:
+	case fault = <-served:
+	}
+	stop()
+	wg.Wait()
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := s.http.Shutdown(drain); err != nil {
+		_ = s.http.Close()
+	}
+	if ctx.Err() != nil || errors.Is(fault, http.ErrServerClosed) {
+		return nil
+	}
+	return fault
+}
+
+// reload puts a changed configuration in force. A file with mistakes changes
+// nothing.
+func (s *server) reload(ctx context.Context, path string, stderr io.Writer) {
+	next, err := loadConfig(path, stderr)
+	if err != nil {
+		s.log.Error("the configuration was not reloaded", "err", err)
+		return
+	}
+	change := config.Diff(s.config.Load(), next)
+	s.config.Store(next)
+	s.engine.Configure(engineSettings(next))
+	if err := s.images.Configure(imageOptions(next, s.listener.Addr().String())); err != nil {
+		s.log.Error("registries", "err", err)
+	}
+	if err := s.roster.Apply(ctx, rosterConfig(next)); err != nil {
+		s.log.Error("some plugins do not run; they are tried again", "err", err)
+	}
+	s.log.Info("the configuration was reloaded", "change", fmt.Sprintf("%+v", change))
+}
+
+// close gives everything back, in the opposite order.
+func (s *server) close() {
+	if s.http != nil {
+		_ = s.http.Close()
+	}
+	if s.roster != nil {
+		s.roster.Close()
+	}
+	if s.queue != nil {
+		_ = s.queue.Close()
+	}
+	if s.store != nil {
+		_ = s.store.Close()
+	}
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+}
+
+func newLogger(c *config.Config, out io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Server.LogLevel))
+	options := &slog.HandlerOptions{Level: level}
+	if c.Server.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
+}
+
+// workerName tells this process from every other that shares the store.
+func workerName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d/%s", host, os.Getpid(), rand.Text()[:6])
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/iib-engine/iib/core/api"
+	"github.com/iib-engine/iib/core/config"
+	"github.com/iib-engine/iib/core/engine"
+	"github.com/iib-engine/iib/core/images"
+	"github.com/iib-engine/iib/core/plugin"
+	"github.com/iib-engine/iib/core/queue"
+	"github.com/iib-engine/iib/core/store"
+	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/host"
+)
+
+// This file turns a configuration into what each part wants of it. No part
+// knows the configuration, or another part.
+
+// loadConfig reads a configuration and shows its mistakes.
+func loadConfig(path string, stderr io.Writer) (*config.Config, error) {
+	c, diagnostics := config.Load(path, os.LookupEnv)
+	if err := diagnostics.WriteTerminal(stderr, false); err != nil {
+		return nil, err
+	}
+	if diagnostics.HasErrors() {
+		return nil, &exitError{exitFault, fmt.Errorf("%s has mistakes", path)}
+	}
+	return c, nil
+}
+
+func databaseAddress(c *config.Config) string {
+	if c.Database.SQLite != "" {
+		return "sqlite:" + c.Database.SQLite
+	}
+	return c.Database.Postgres.Reveal()
+}
+
+// loadKeys reads the keys that seal secrets; the default key file is made when
+// it is not there.
+func loadKeys(s config.Secrets) ([]store.Key, error) {
+	text := s.Key.Reveal()
+	if text == "" {
+		data, err := os.ReadFile(s.KeyFile)
+		if errors.Is(err, fs.ErrNotExist) && s.MakeKey {
+			data, err = makeKey(s.KeyFile)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the key that seals secrets: %w", err)
+		}
+		text = string(data)
+	}
+	var keys []store.Key
+	for i, encoded := range append([]string{text}, reveal(s.PreviousKeys)...) {
+		bytes, err := config.ParseKey(strings.TrimSpace(encoded))
+		if err != nil {
+			return nil, fmt.Errorf("key %d of those that seal secrets: %w", i, err)
+		}
+		keys = append(keys, store.NewKey(bytes))
+	}
+	return keys, nil
+}
+
+// makeKey writes a new key, readable by this user alone. When two processes do
+// so at once, the first one's is used by both.
+func makeKey(path string) ([]byte, error) {
+	key := make([]byte, 32)
+	rand.Read(key)
+	text := []byte(base64.StdEncoding.EncodeToString(key) + "\n")
+	temporary, err := os.CreateTemp(filepath.Dir(path), ".key-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(temporary.Name())
+	if _, err := temporary.Write(text); err != nil {
+		return nil, err
+	}
+	if err := temporary.Close(); err != nil {
+		return nil, err
+	}
+	if err := os.Link(temporary.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}
+
+func reveal(secrets []sdk.Secret) []string {
+	texts := make([]string, len(secrets))
+	for i, s := range secrets {
+		texts[i] = s.Reveal()
+	}
+	return texts
+}
+
+func engineSettings(c *config.Config) *engine.Settings {
+	return &engine.Settings{
+		Route: c.QueueFor,
+		Queue: func(name string) engine.QueueSettings {
+			q := c.Queue(name)
+			if q == nil {
+				q = c.Queue(config.DefaultQueue)
+			}
+			return engine.QueueSettings{Timeout: q.Timeout, Attempts: q.Attempts}
+		},
+		Privileged: c.Access.Privileged,
+		OCI:        c.Registry.OCI,
+	}
+}
+
+func apiSettings(c *config.Config) *api.Settings {
+	return &api.Settings{
+		Workers: c.Access.Workers, MaxPage: c.API.MaxPerPage, MaxBody: c.Server.MaxBody,
+		Keep: c.Artifacts.Keep, KeepLogs: c.Artifacts.Logs, ExternalURL: c.Server.ExternalURL,
+	}
+}
+
+func identity(c *config.Config) api.Identity {
+	if c.Identity.Header != nil {
+		return api.ProxyHeader{Name: c.Identity.Header.Header, From: c.Identity.Header.From}
+	}
+	return api.Anonymous{}
+}
+
+// imageOptions tell how registries are reached. The engine's own registry, on
+// the address it listens at, speaks plain HTTP.
+func imageOptions(c *config.Config, own string) images.Options {
+	o := images.Options{
+		Registry: c.Registry.Address, Template: c.Registry.Push, Output: c.Registry.Output,
+		AuthFile: c.Registry.AuthFile, PlainHTTP: c.Registry.PlainHTTP, CAFiles: c.Registry.CAFiles,
+		CacheDir: filepath.Join(c.Server.DataDir, "cache", "shared"),
+	}
+	if o.Registry == "" {
+		o.Registry = own
+		o.PlainHTTP = append([]string{own}, o.PlainHTTP...)
+	}
+	for _, network := range c.Registry.DeniedNetworks {
+		o.DeniedNetworks = append(o.DeniedNetworks, network.String())
+	}
+	return o
+}
+
+func queueSpecs(c *config.Config) []queue.Spec {
+	specs := make([]queue.Spec, 0, len(c.Queues))
+	for _, q := range c.Queues {
+		specs = append(specs, queue.Spec{Name: q.Name, Concurrency: q.Concurrency})
+	}
+	return specs
+}
+
+func rosterConfig(c *config.Config) plugin.Config {
+	rc := plugin.Config{Builder: c.Build.Builder, Steps: make(map[string][]plugin.StepSpec)}
+	for _, p := range c.Plugins {
+		if !p.Enabled {
+			continue
+		}
+		rc.Plugins = append(rc.Plugins, plugin.Spec{
+			Name: p.Name, Kind: plugin.Kind(p.Kind), Path: p.Path,
+			SHA256: strings.TrimPrefix(p.Checksum, "sha256:"), Requests: p.Requests, Mounts: p.Mounts,
+			Environment: environment(p.Env), Insecure: p.InsecureTransport,
+			Limits:      plugin.Limits{Memory: p.Limits.Memory, CPUTime: p.Limits.CPUTime, OpenFiles: p.Limits.OpenFiles},
+			Fingerprint: fingerprint(p),
+			Values:      func(s host.Schema) (json.RawMessage, error) { return values(&p.Body, s) },
+		})
+	}
+	for _, o := range c.Organizations {
+		var steps []plugin.StepSpec
+		for _, step := range o.Steps {
+			steps = append(steps, plugin.StepSpec{
+				Name: step.Type, Plugin: step.Plugin,
+				Values: func(s host.Schema) (json.RawMessage, error) { return values(&step.Body, s) },
+			})
+		}
+		if o.Name == config.OtherOrganizations {
+			rc.DefaultSteps = steps
+			continue
+		}
+		rc.Steps[o.Name] = steps
+	}
+	return rc
+}
+
+// environment looks up the variables that a plugin may have.
+func environment(names []string) []string {
+	var list []string
+	for _, name := range names {
+		if value, ok := os.LookupEnv(name); ok {
+			list = append(list, name+"="+value)
+		}
+	}
+	return list
+}
+
+// fingerprint changes when anything in a plugin's block does, and when the
+// program is another file.
+func fingerprint(p *config.Plugin) string {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return rand.Text()
+	}
+	if info, err := os.Stat(p.Path); err == nil {
+		data = fmt.Appendf(data, "%d %d", info.Size(), info.ModTime().UnixNano())
+	}
+	return string(data)
+}
+
+// values evaluates a block against the schema that a plugin describes.
+func values(body *config.Body, s host.Schema) (json.RawMessage, error) {
+	data, diagnostics := body.Values(configSchema(s))
+	return data, diagnostics.Err()
+}
+
+// configSchema turns a plugin's description into the configuration's terms.
+func configSchema(s host.Schema) config.Schema {
+	var out config.Schema
+	for _, a := range s.Attributes {
+		kind := config.Type(a.Type)
+		if a.Sensitive {
+			kind = config.SecretString
+		}
+		out.Attributes = append(out.Attributes, config.Attribute{
+			Name: a.Name, Type: kind, Required: a.Required, Doc: a.Doc, Default: string(a.Default),
+		})
+	}
+	for _, b := range s.Blocks {
+		block := config.Block{Name: b.Name, Multiple: b.Repeated, Required: b.Required, Doc: b.Doc, Schema: configSchema(b.Schema)}
+		for _, label := range b.Labels {
+			block.Labels = append(block.Labels, label.Name)
+		}
+		out.Blocks = append(out.Blocks, block)
+	}
+	return out
+}
+
+// hostMaker gives every plugin its own view of the engine.
+type hostMaker struct {
+	engine      *engine.Engine
+	data, cache string
+	url         string
+}
+
+func (m *hostMaker) host(name string) (sdk.Host, error) {
+	h := &engine.Host{Engine: m.engine, DataDir: filepath.Join(m.data, name), CacheDir: filepath.Join(m.cache, name), URL: m.url}
+	for _, dir := range []string{h.DataDir, h.CacheDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make a directory of plugin %s: %w", name, err)
+		}
+	}
+	return h, nil
+}

@@ -1,0 +1,74 @@
+package coretest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/sdk"
+)
+
+// Images is a registry of tags in memory. The zero value is empty.
+type Images struct {
+	mu   sync.Mutex
+	tags map[string]string
+	// Moves are the tags that were moved, in order.
+	moves []string
+}
+
+var _ core.Images = (*Images)(nil)
+
+func (i *Images) Session([]sdk.Grant) core.ImageSession { return imageSession{i} }
+func (*Images) BuildTag(tag string) string              { return "build.example.com/iib-build:" + tag }
+func (*Images) BuildRepository() string                 { return "build.example.com/iib-build" }
+func (*Images) ReaderSpec(spec string) string           { return strings.Replace(spec, "build.", "read.", 1) }
+
+// Set makes a tag point to a digest, as another client would.
+func (i *Images) Set(spec, digest string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.tags == nil {
+		i.tags = make(map[string]string)
+	}
+	i.tags[spec] = digest
+}
+
+// Moves returns the pull specs whose tags a session moved, in order.
+func (i *Images) Moves() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.moves)
+}
+
+type imageSession struct{ *Images }
+
+func (imageSession) Access(string) (sdk.Access, error) { return sdk.Access{PlainHTTP: true}, nil }
+
+func (s imageSession) Digest(_ context.Context, spec string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	digest, ok := s.tags[spec]
+	if !ok {
+		return "", sdk.Errorf(sdk.NotFound, "%s: not found", spec)
+	}
+	return digest, nil
+}
+
+func (imageSession) PushList(_ context.Context, _ string, arches map[string]sdk.Digest, _ bool) (string, error) {
+	sum := sha256.Sum256(fmt.Append(nil, arches))
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
+}
+
+func (s imageSession) Move(_ context.Context, pinned, spec string) (string, error) {
+	_, digest, _ := strings.Cut(pinned, "@")
+	s.Set(spec, digest)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.moves = append(s.moves, spec)
+	return digest, nil
+}

@@ -1,0 +1,249 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"modernc.org/sqlite"               // the driver "sqlite"
+	sqlitelib "modernc.org/sqlite/lib"
+
+	"github.com/iib-engine/iib/sdk"
+)
+
+// dialect is all in which the two databases differ. Queries are written once,
+// with $1, $2, ..., which both understand.
+type dialect struct {
+	name string
+	// types fills in the angle brackets of a migration.
+	types *strings.Replacer
+	// lockSchema keeps other processes from migrating until the transaction ends.
+	lockSchema string
+	// hasTable counts the tables of the name $1.
+	hasTable string
+	// forUpdate ends a query that locks the rows it reads.
+	forUpdate string
+	// unavailable reports whether an error lies with the database or the way
+	// to it and not with the query.
+	unavailable func(error) bool
+}
+
+// sqliteDialect is SQLite. One transaction writes at a time, so that nothing
+// needs to be locked within.
+var sqliteDialect = &dialect{
+	name: "SQLite",
+	types: strings.NewReplacer(
+		"<id>", "INTEGER PRIMARY KEY AUTOINCREMENT",
+		"<int>", "INTEGER",
+		"<bool>", "INTEGER",
+		"<text>", "TEXT",
+		"<bytes>", "BLOB",
+		"<table>", "STRICT",
+		"<clustered>", "STRICT, WITHOUT ROWID",
+	),
+	hasTable:    `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = $1`,
+	unavailable: sqliteUnavailable,
+}
+
+// postgresDialect is PostgreSQL. Text is compared by its bytes, as in SQLite,
+// whatever the locale of the cluster.
+var postgresDialect = &dialect{
+	name: "PostgreSQL",
+	types: strings.NewReplacer(
+		"<id>", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+		"<int>", "BIGINT",
+		"<bool>", "BOOLEAN",
+		"<text>", `TEXT COLLATE "C"`,
+		"<bytes>", "BYTEA",
+		" <table>", "",
+		" <clustered>", "",
+	),
+	lockSchema:  `SELECT pg_advisory_xact_lock(5277655813324800)`,
+	hasTable:    `SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = current_schema() AND tablename = $1`,
+	forUpdate:   ` FOR UPDATE`,
+	unavailable: postgresUnavailable,
+}
+
+// sqliteUnavailable: the file is locked, full, out of reach or on a bad disk.
+func sqliteUnavailable(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code() & 0xff {
+	case sqlitelib.SQLITE_BUSY, sqlitelib.SQLITE_LOCKED, sqlitelib.SQLITE_FULL, sqlitelib.SQLITE_IOERR,
+		sqlitelib.SQLITE_CANTOPEN, sqlitelib.SQLITE_READONLY, sqlitelib.SQLITE_NOMEM,
+		sqlitelib.SQLITE_INTERRUPT, sqlitelib.SQLITE_PROTOCOL:
+		return true
+	}
+	return false
+}
+
+// postgresUnavailable: anything that the server did not answer, and the answers
+// that come from its condition.
+func postgresUnavailable(err error) bool {
+	code := postgresCode(err)
+	if code == "" {
+		return true
+	}
+	switch code[:2] {
+	case "08", "25", "40", "53", "55", "57", "58":
+		return true
+	}
+	return false
+}
+
+// unlucky reports whether PostgreSQL ended a transaction, by no fault of its
+// own, that may well succeed the next time.
+func unlucky(err error) bool {
+	code := postgresCode(err)
+	return code == "40001" || code == "40P01" // serialization failure, deadlock
+}
+
+// postgresCode returns the server's code of an error, "" if it is none of the
+// server's.
+func postgresCode(err error) string {
+	var e *pgconn.PgError
+	if errors.As(err, &e) && len(e.Code) == 5 {
+		return e.Code
+	}
+	return ""
+}
+
+// connect opens the database at an address.
+func (s *Store) connect(address string, readers int) error {
+	scheme, rest, _ := strings.Cut(address, ":")
+	switch scheme {
+	case "sqlite":
+		return s.connectSQLite(rest, readers)
+	case "postgres", "postgresql":
+		return s.connectPostgres(address, readers)
+	}
+	return sdk.Errorf(sdk.Invalid,
+		"database address: its scheme is %q; use sqlite:///path/to/file.db or postgres://user@host/database", scheme)
+}
+
+func (s *Store) connectSQLite(name string, readers int) error {
+	writer, reader, err := openSQLite(name, readers)
+	if err != nil {
+		return err
+	}
+	group, sessions := newGroup(writer), newSessions(reader, readers)
+	s.dialect = sqliteDialect
+	s.pools = []*sql.DB{writer, reader}
+	s.transact = group.write
+	s.snapshot = sessions.read
+	s.stop = sync.OnceFunc(func() {
+		group.close()
+		sessions.close()
+	})
+	return nil
+}
+
+// connectPostgres needs no connection yet: the first query makes one.
+func (s *Store) connectPostgres(address string, connections int) error {
+	db, err := sql.Open("pgx", address)
+	if err != nil {
+		// The driver's message may quote the address with its password.
+		return sdk.Errorf(sdk.Invalid, "database address: it does not have the form postgres://user@host/database")
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	s.dialect = postgresDialect
+	s.pools = []*sql.DB{db}
+	s.stop = func() {}
+	s.transact = func(ctx context.Context, run operation) error {
+		// Transactions run side by side; one that the server gave up for the
+		// sake of another is repeated.
+		for attempt := 1; ; attempt++ {
+			err := transact(ctx, db, nil, run)
+			if err == nil || attempt == 10 || !unlucky(err) {
+				return err
+			}
+		}
+	}
+	s.snapshot = func(ctx context.Context, run operation) error {
+		return transact(ctx, db, &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead}, run)
+	}
+	return nil
+}
+
+func transact(ctx context.Context, db *sql.DB, options *sql.TxOptions, run operation) error {
+	sqlTx, err := db.BeginTx(ctx, options)
+	if err != nil {
+		return err
+	}
+	if err := run(ctx, sqlTx); err != nil {
+		// The error that led here is the one to tell; a connection that cannot
+		// even roll back is dropped by its pool.
+		_ = sqlTx.Rollback()
+		return err
+	}
+	return sqlTx.Commit()
+}
+
+// openSQLite opens a database file, which is created if it does not exist.
+// Its name is all after "sqlite:", less the two slashes of an empty host.
+func openSQLite(name string, readers int) (writer, reader *sql.DB, err error) {
+	name = strings.TrimPrefix(name, "//")
+	if name == "" {
+		return nil, nil, sdk.Errorf(sdk.Invalid, "database address: sqlite: names no file")
+	}
+	name, err = filepath.Abs(name)
+	if err != nil {
+		return nil, nil, sdk.Errorf(sdk.Invalid, "database file %s: %v", name, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return nil, nil, sdk.Errorf(sdk.Unavailable, "database directory: %v", err)
+	}
+	// SQLite would create it readable by everybody.
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, nil, sdk.Errorf(sdk.Unavailable, "database file: %v", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, nil, sdk.Errorf(sdk.Unavailable, "database file: %v", err)
+	}
+	open := func(pragmas ...string) (*sql.DB, error) {
+		q := url.Values{"_pragma": append(pragmas,
+			"busy_timeout(10000)", "journal_mode(WAL)", "foreign_keys(1)", "cache_size(-16000)")}
+		return sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: name, RawQuery: q.Encode()}).String())
+	}
+	// A commit is on the disk when it returns; what is deleted is overwritten.
+	writer, err = open("synchronous(FULL)", "secure_delete(1)", "journal_size_limit(67108864)")
+	if err != nil {
+		return nil, nil, fmt.Errorf("open database file: %w", err)
+	}
+	writer.SetMaxOpenConns(1)
+	reader, err = open("query_only(1)", "mmap_size(268435456)")
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open database file: %w", err), writer.Close())
+	}
+	reader.SetMaxOpenConns(readers)
+	reader.SetMaxIdleConns(readers)
+	return writer, reader, nil
+}
+
+// defaultReaders is how many connections read at once when Options say nothing.
+func defaultReaders() int { return max(8, 2*runtime.GOMAXPROCS(0)) }
+
+// lockRequest keeps others from changing a request until the transaction ends.
+// On PostgreSQL it must be a statement of its own: what follows then reads what
+// the one before left, and not what stood there when the wait began.
+func (d *dialect) lockRequest(ctx context.Context, q querier, id int64) (found bool, err error) {
+	var one int
+	err = q.QueryRowContext(ctx, `SELECT 1 FROM runs WHERE request = $1`+d.forUpdate, id).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}

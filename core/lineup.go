@@ -50,3 +50,15 @@ type Notifier struct {
 	Plugin string
 	sdk.Notifier
 }
+
+// PluginStatus is what there is to know of a plugin that iib.hcl names.
+type PluginStatus struct {
+	Name    string
+	Kind    string
+	Version string
+	// SHA256 is the checksum that the file demands; empty if it demands none.
+	SHA256    string
+	State     string
+	Restarts  int
+	LastError error
+}

@@ -25,6 +25,7 @@ type Memory struct {
 	events   []core.Event
 	images   map[string]bool
 	keys     map[[2]string]memoryKey
+	locks    map[string]core.Claim
 }
 
 type memoryRequest struct {

@@ -24,6 +24,7 @@ func Store(t *testing.T, open func(t *testing.T) core.Store) {
 		{"submissions", testSubmissions},
 		{"changes", testChanges},
 		{"claims", testClaims},
+		{"locks", testLocks},
 		{"secrets", testSecrets},
 		{"lists", testLists},
 		{"events", testEvents},

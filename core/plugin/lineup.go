@@ -195,7 +195,11 @@ func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	if err != nil {
 		return err
 	}
-	return live.Handler(h.requestType).Handle(ctx, job)
+	handler, err := live.Handler(h.requestType)
+	if err != nil {
+		return err
+	}
+	return handler.Handle(ctx, job)
 }
 
 func (h *handler) Accept(ctx context.Context, sub *sdk.Submission) error {
@@ -206,7 +210,11 @@ func (h *handler) Accept(ctx context.Context, sub *sdk.Submission) error {
 	if err != nil {
 		return err
 	}
-	return live.Handler(h.requestType).Accept(ctx, sub)
+	handler, err := live.Handler(h.requestType)
+	if err != nil {
+		return err
+	}
+	return handler.Accept(ctx, sub)
 }
 
 type gate struct{ process *process }
@@ -216,7 +224,11 @@ func (g gate) Check(ctx context.Context, request *sdk.GateRequest) (sdk.Verdict,
 	if err != nil {
 		return sdk.Verdict{}, err
 	}
-	return live.Gate().Check(ctx, request)
+	gate, err := live.Gate()
+	if err != nil {
+		return sdk.Verdict{}, err
+	}
+	return gate.Check(ctx, request)
 }
 
 type notifier struct{ process *process }
@@ -226,7 +238,11 @@ func (n notifier) Notify(ctx context.Context, event *sdk.Event) error {
 	if err != nil {
 		return err
 	}
-	return live.Notifier().Notify(ctx, event)
+	notifier, err := live.Notifier()
+	if err != nil {
+		return err
+	}
+	return notifier.Notify(ctx, event)
 }
 
 type builderOf struct{ process *process }
@@ -236,7 +252,11 @@ func (b builderOf) Build(ctx context.Context, spec *sdk.BuildSpec) (sdk.Digest, 
 	if err != nil {
 		return "", err
 	}
-	return live.Builder().Build(ctx, spec)
+	builder, err := live.Builder()
+	if err != nil {
+		return "", err
+	}
+	return builder.Build(ctx, spec)
 }
 
 type customizer struct {
@@ -250,5 +270,13 @@ func (c customizer) Customize(ctx context.Context, bundle *sdk.Bundle) error {
 	if err != nil {
 		return err
 	}
-	return live.Customizer(c.name, c.values).Customize(ctx, bundle)
+	step, err := live.Customizer(ctx, c.name, c.values)
+	if err != nil {
+		return err
+	}
+	err = step.Customize(ctx, bundle)
+	if release := step.Release(context.WithoutCancel(ctx)); err == nil {
+		err = release
+	}
+	return err
 }

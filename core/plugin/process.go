@@ -2,9 +2,8 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"path/filepath"
+	"net/http"
 	"sync"
 	"time"
 
@@ -25,8 +24,9 @@ const (
 	restartWait = 10 * time.Second
 	// closeTimeout bounds how long a retired plugin may take to give back what
 	// it has.
-	closeTimeout = 10 * time.Second
-	startTimeout = 30 * time.Second
+	closeTimeout  = 10 * time.Second
+	launchTimeout = 15 * time.Second
+	startTimeout  = 30 * time.Second
 )
 
 // State is where a plugin's process stands.
@@ -59,6 +59,9 @@ type process struct {
 	restarts    int
 	lastError   error
 	changed     chan struct{}
+	// served is the HTTP side of the live process that is servedBy.
+	served   http.Handler
+	servedBy *host.Plugin
 }
 
 func (r *Roster) newProcess(spec Spec) *process {
@@ -78,10 +81,10 @@ func (p *process) supervise(ctx context.Context) {
 	pause := firstPause
 	for first := true; ; first = false {
 		began := time.Now()
-		live, description, err := p.start(ctx)
+		live, err := p.start(ctx)
 		if err == nil {
-			p.become(Running, live, description, nil)
-			log.Info("plugin runs", "version", description.Version)
+			p.become(Running, live, nil)
+			log.Info("plugin runs", "version", live.Describe().Version)
 		}
 		if first {
 			close(p.attempted)
@@ -95,36 +98,36 @@ func (p *process) supervise(ctx context.Context) {
 			err = p.watch(ctx, live)
 		}
 		if ctx.Err() != nil {
-			p.become(Stopped, nil, nil, nil)
+			p.become(Stopped, nil, nil)
 			return
 		}
 		if time.Since(began) > healthyAfter {
 			pause = firstPause
 		}
 		log.Error("plugin ended", "err", err, "restart_in", pause.String())
-		p.become(BackOff, nil, nil, err)
+		p.become(BackOff, nil, err)
 		select {
 		case <-ctx.Done():
-			p.become(Stopped, nil, nil, nil)
+			p.become(Stopped, nil, nil)
 			return
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, longestPause)
-		p.become(Starting, nil, nil, err)
+		p.become(Starting, nil, err)
 	}
 }
 
-// become changes the state and wakes all who wait for it. A nil description
-// keeps the former: what a plugin offers is known also while it restarts.
-func (p *process) become(state State, live *host.Plugin, description *host.Description, err error) {
+// become changes the state and wakes all who wait for it. What a plugin offers
+// stays known while it restarts.
+func (p *process) become(state State, live *host.Plugin, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if state == BackOff {
 		p.restarts++
 	}
 	p.state, p.live = state, live
-	if description != nil {
-		p.description = description
+	if live != nil {
+		p.description = live.Describe()
 	}
 	if err != nil {
 		p.lastError = err
@@ -134,51 +137,46 @@ func (p *process) become(state State, live *host.Plugin, description *host.Descr
 }
 
 // start launches the program and brings it to where calls may begin.
-func (p *process) start(ctx context.Context) (*host.Plugin, *host.Description, error) {
+func (p *process) start(ctx context.Context) (*host.Plugin, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	o := p.roster.options
 	live, err := host.Launch(ctx, host.Command{
 		Name: p.spec.Name, Path: p.spec.Path, SHA256: p.spec.SHA256,
-		Environment: p.spec.Environment, Insecure: p.spec.Insecure,
-		Logger: o.Logger.With("plugin", p.spec.Name),
-		Memory: p.spec.Limits.Memory, CPUTime: p.spec.Limits.CPUTime, OpenFiles: p.spec.Limits.OpenFiles,
+		Env: p.spec.Env, Insecure: p.spec.Insecure, SocketDir: o.SocketDir,
+		Logger: o.Logger.With("plugin", p.spec.Name), StartTimeout: launchTimeout,
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	description, err := p.prepare(ctx, live)
-	if err != nil {
+	if err := p.prepare(ctx, live); err != nil {
 		live.Kill()
-		return nil, nil, err
+		return nil, err
 	}
-	return live, description, nil
+	return live, nil
 }
 
-func (p *process) prepare(ctx context.Context, live *host.Plugin) (*host.Description, error) {
-	description, err := live.Describe(ctx)
-	if err != nil {
-		return nil, err
-	}
+// prepare configures and starts what was launched.
+func (p *process) prepare(ctx context.Context, live *host.Plugin) error {
+	description := live.Describe()
 	if err := offers(description, p.spec); err != nil {
-		return nil, err
+		return err
 	}
 	values, err := p.spec.Values(description.Schema)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := live.Configure(ctx, values); err != nil {
-		return nil, err
+		return err
 	}
 	if err := live.Validate(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	o := p.roster.options
-	return description, live.Start(ctx, o.Host, host.StartOptions{
-		DataDir:  filepath.Join(o.DataDir, p.spec.Name),
-		CacheDir: filepath.Join(o.CacheDir, p.spec.Name),
-		Address:  o.Address,
-	})
+	self, err := p.roster.options.Host(p.spec.Name)
+	if err != nil {
+		return err
+	}
+	return live.Start(ctx, self)
 }
 
 // offers checks that the program is what its block says it may be.
@@ -201,14 +199,13 @@ func (p *process) watch(ctx context.Context, live *host.Plugin) error {
 	for {
 		select {
 		case <-live.Exited():
-			return errors.New("the process ended by itself")
+			return fmt.Errorf("the process ended by itself: %s", live.Outcome())
 		case <-ctx.Done():
 			call, cancel := context.WithTimeout(context.Background(), closeTimeout)
 			defer cancel()
 			if err := live.Close(call); err != nil {
 				p.roster.options.Logger.Warn("close a plugin", "plugin", p.spec.Name, "err", err)
 			}
-			live.Kill()
 			return nil
 		case <-ticker.C:
 		}
@@ -251,4 +248,22 @@ func (p *process) use(ctx context.Context) (*host.Plugin, error) {
 func (p *process) stop() {
 	p.cancel()
 	<-p.stopped
+}
+
+// service returns the HTTP side of the live process.
+func (p *process) service(ctx context.Context) (http.Handler, error) {
+	live, err := p.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.served == nil || p.servedBy != live {
+		service, err := live.Service(ctx, host.ServiceOptions{PassCredentials: p.spec.PassCredentials})
+		if err != nil {
+			return nil, err
+		}
+		p.served, p.servedBy = service, live
+	}
+	return p.served, nil
 }

@@ -11,18 +11,18 @@ import (
 
 	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/host"
 )
 
 // Options are what a roster needs besides its configuration.
 type Options struct {
-	// Host is the engine as plugins see it. It is used from the first Apply on.
-	Host sdk.Host
-	// DataDir and CacheDir hold a directory per plugin.
-	DataDir  string
-	CacheDir string
-	// Address is the base URL under which the engine answers.
-	Address string
-	Logger  *slog.Logger
+	// Host makes the engine as the plugin of that name sees it. It is called
+	// from the first Apply on.
+	Host func(plugin string) (sdk.Host, error)
+	// SocketDir is where plugins' sockets are made, each in a private directory.
+	// A socket's address is short: so must be this path.
+	SocketDir string
+	Logger    *slog.Logger
 }
 
 // Roster is the plugins in force. It is safe for concurrent use.
@@ -71,7 +71,7 @@ func (r *Roster) Apply(ctx context.Context, config Config) error {
 			errs = append(errs, fmt.Errorf("plugin %s: %w", spec.Name, ctx.Err()))
 			continue
 		}
-		if status := p.status(); status.State != Running {
+		if status := p.status(); status.State != string(Running) {
 			errs = append(errs, fmt.Errorf("plugin %s: %w", spec.Name, status.LastError))
 		}
 	}
@@ -149,45 +149,36 @@ func (r *Roster) Mount(path string) (http.Handler, bool) {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		_, release := r.Acquire()
 		defer release()
-		live, err := best.use(request.Context())
+		service, err := best.service(request.Context())
 		if err != nil {
+			r.options.Logger.Warn("service", "plugin", best.spec.Name, "err", err)
 			w.Header().Set("Retry-After", "1")
 			http.Error(w, fmt.Sprintf("The plugin %s does not run at present.", best.spec.Name), http.StatusServiceUnavailable)
 			return
 		}
-		live.Service().ServeHTTP(w, request)
+		ctx := host.WithUser(request.Context(), request.Header.Get(sdk.UserHeader))
+		service.ServeHTTP(w, request.WithContext(ctx))
 	}), true
 }
 
-// Status is what there is to know of a plugin.
-type Status struct {
-	Name      string
-	Kind      Kind
-	Version   string
-	SHA256    string
-	State     State
-	Restarts  int
-	LastError error
-}
-
 // Status returns the plugins in the file's order.
-func (r *Roster) Status() []Status {
+func (r *Roster) Status() []core.PluginStatus {
 	r.mu.Lock()
 	config, processes := r.config, r.processes
 	r.mu.Unlock()
-	list := make([]Status, 0, len(config.Plugins))
+	list := make([]core.PluginStatus, 0, len(config.Plugins))
 	for _, spec := range config.Plugins {
 		list = append(list, processes[spec.Name].status())
 	}
 	return list
 }
 
-func (p *process) status() Status {
+func (p *process) status() core.PluginStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Status{
-		Name: p.spec.Name, Kind: p.spec.Kind, SHA256: p.spec.SHA256,
-		State: p.state, Restarts: p.restarts, LastError: p.lastError,
+	s := core.PluginStatus{
+		Name: p.spec.Name, Kind: string(p.spec.Kind), SHA256: p.spec.SHA256,
+		State: string(p.state), Restarts: p.restarts, LastError: p.lastError,
 	}
 	if p.description != nil {
 		s.Version = p.description.Version

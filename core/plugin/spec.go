@@ -32,13 +32,13 @@ type Spec struct {
 	Requests []string
 	// Mounts are the paths that a service answers.
 	Mounts []string
-	// Environment is what the process gets; nothing else is inherited.
-	Environment []string
+	// Env is the process's environment; nothing else is inherited.
+	Env map[string]string
 	// Insecure admits a plugin that cannot speak TLS to the engine.
 	Insecure bool
-	// PassAuthorization hands the client's Authorization header to a service.
-	PassAuthorization bool
-	Limits            Limits
+	// PassCredentials hands a client's credentials to a service.
+	PassCredentials bool
+	Limits          Limits
 	// Fingerprint changes when anything in the block does: equal ones are the
 	// same process across a reload.
 	Fingerprint string

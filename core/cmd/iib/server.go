@@ -121,7 +121,7 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 		return nil, err
 	}
 	hosts := &hostMaker{data: filepath.Join(c.Server.DataDir, "plugins"), cache: filepath.Join(c.Server.DataDir, "cache"), url: s.url}
-	s.roster = plugin.New(plugin.Options{Host: hosts.host, Logger: s.log, RunDir: filepath.Join(c.Server.DataDir, "run")})
+	s.roster = plugin.New(plugin.Options{Host: hosts.host, Logger: s.log, SocketDir: sockets})
 	work := filepath.Join(c.Server.DataDir, "work")
 	shared := filepath.Join(c.Server.DataDir, "cache", "shared")
 	for _, dir := range []string{work, shared} {

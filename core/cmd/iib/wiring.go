@@ -165,7 +165,7 @@ func rosterConfig(c *config.Config) plugin.Config {
 		rc.Plugins = append(rc.Plugins, plugin.Spec{
 			Name: p.Name, Kind: plugin.Kind(p.Kind), Path: p.Path,
 			SHA256: strings.TrimPrefix(p.Checksum, "sha256:"), Requests: p.Requests, Mounts: p.Mounts,
-			Environment: environment(p.Env), Insecure: p.InsecureTransport,
+			Env: environment(p.Env), Insecure: p.InsecureTransport,
 			Limits:      plugin.Limits{Memory: p.Limits.Memory, CPUTime: p.Limits.CPUTime, OpenFiles: p.Limits.OpenFiles},
 			Fingerprint: fingerprint(p),
 			Values:      func(s host.Schema) (json.RawMessage, error) { return values(&p.Body, s) },
@@ -189,14 +189,14 @@ func rosterConfig(c *config.Config) plugin.Config {
 }
 
 // environment looks up the variables that a plugin may have.
-func environment(names []string) []string {
-	var list []string
+func environment(names []string) map[string]string {
+	env := make(map[string]string)
 	for _, name := range names {
 		if value, ok := os.LookupEnv(name); ok {
-			list = append(list, name+"="+value)
+			env[name] = value
 		}
 	}
-	return list
+	return env
 }
 
 // fingerprint changes when anything in a plugin's block does, and when the
@@ -218,11 +218,17 @@ func values(body *config.Body, s host.Schema) (json.RawMessage, error) {
 	return data, diagnostics.Err()
 }
 
+// settingTypes are the configuration's words for the plugin protocol's.
+var settingTypes = map[host.Type]config.Type{
+	host.String: config.String, host.Bool: config.Bool, host.Int: config.Int, host.Float: config.Float,
+	host.Duration: config.Duration, host.Strings: config.List, host.StringMap: config.Map, host.StringMaps: config.MapMap,
+}
+
 // configSchema turns a plugin's description into the configuration's terms.
 func configSchema(s host.Schema) config.Schema {
 	var out config.Schema
 	for _, a := range s.Attributes {
-		kind := config.Type(a.Type)
+		kind := settingTypes[a.Type]
 		if a.Sensitive {
 			kind = config.SecretString
 		}

@@ -1,0 +1,150 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/operator-framework/operator-registry/alpha/declcfg"
+	"github.com/operator-framework/operator-registry/pkg/registry"
+
+	"github.com/iib-engine/iib/sdk"
+)
+
+// Package migrates one package to the file-based form. A package that is not
+// there gives an error of code sdk.NotFound.
+func (d *Database) Package(ctx context.Context, name string) (*Package, error) {
+	p, err := renderPackage(ctx, d.db, name)
+	return p, d.wrap("migrate package "+name, err)
+}
+
+func renderPackage(ctx context.Context, q querier, name string) (*Package, error) {
+	g, err := loadGraph(ctx, q, name)
+	if err != nil {
+		return nil, err
+	}
+	return g.render(ctx, q)
+}
+
+// render reads the bundles of a graph that is as the database has it.
+func (g *graph) render(ctx context.Context, q querier) (*Package, error) {
+	if !g.listed {
+		return nil, errNotListed(g.name)
+	}
+	p := &Package{Name: g.name}
+	pkg := declcfg.Package{Schema: schemaPackage, Name: g.name, DefaultChannel: g.defaultChannel}
+	if ch := g.channels[g.defaultChannel]; ch != nil {
+		var err error
+		if pkg.Icon, err = headIcon(ctx, q, ch.head); err != nil {
+			return nil, err
+		}
+	}
+	blob, err := newBlob(schemaPackage, g.name, g.name, pkg)
+	if err != nil {
+		return nil, err
+	}
+	p.Blobs = append(p.Blobs, blob)
+
+	bundles := map[string]bool{}
+	for _, name := range g.channelNames() {
+		now := g.publish(g.channels[name])
+		entries := []declcfg.ChannelEntry{}
+		for _, bundle := range slices.Sorted(maps.Keys(now)) {
+			bundles[bundle] = true
+			e := now[bundle]
+			entries = append(entries, declcfg.ChannelEntry{Name: bundle, Replaces: e.replaces, Skips: e.skips, SkipRange: e.skipRange})
+		}
+		blob, err := newBlob(schemaChannel, g.name, name, declcfg.Channel{Schema: schemaChannel, Name: name, Package: g.name, Entries: entries})
+		if err != nil {
+			return nil, err
+		}
+		p.Blobs = append(p.Blobs, blob)
+	}
+	for _, bundle := range slices.Sorted(maps.Keys(bundles)) {
+		n := g.nodes[bundle]
+		rows, err := loadRows(ctx, q, bundle)
+		if err != nil {
+			return nil, err
+		}
+		b, err := rows.render(g.name, n.name, n.image, n.version)
+		if err != nil {
+			return nil, err
+		}
+		blob, err := newBlob(schemaBundle, g.name, bundle, b)
+		if err != nil {
+			return nil, err
+		}
+		p.Blobs = append(p.Blobs, blob)
+	}
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func headIcon(ctx context.Context, q querier, bundle string) (*declcfg.Icon, error) {
+	csvs, err := collect(ctx, q, scanText, `SELECT csv FROM operatorbundle WHERE name = ?`, bundle)
+	if err != nil || len(csvs) == 0 || csvs[0] == "" {
+		return nil, err
+	}
+	icon, err := iconOf(csvs[0])
+	if err != nil {
+		return nil, sdk.Errorf(sdk.Invalid, "the stored ClusterServiceVersion of %s is malformed: %v", bundle, err)
+	}
+	return icon, nil
+}
+
+// loadRows reads everything about one bundle but its place in the graph.
+func loadRows(ctx context.Context, q querier, bundle string) (*bundleRows, error) {
+	var r bundleRows
+	texts, err := collect(ctx, q, scanText, `SELECT bundle FROM operatorbundle WHERE name = ?`, bundle)
+	if err != nil {
+		return nil, err
+	}
+	if len(texts) > 0 {
+		r.text = texts[0]
+	}
+	if r.csv, err = csvIn(r.text); err != nil {
+		return nil, sdk.Errorf(sdk.Invalid, "the stored objects of bundle %s: %v", bundle, err)
+	}
+	if r.images, err = collect(ctx, q, scanText, `SELECT DISTINCT image FROM related_image WHERE operatorbundle_name = ? AND image IS NOT NULL ORDER BY image`, bundle); err != nil {
+		return nil, err
+	}
+	if r.props, err = collect(ctx, q, scanTyped, `SELECT DISTINCT CAST(type AS TEXT), CAST(value AS TEXT) FROM properties WHERE operatorbundle_name = ?`, bundle); err != nil {
+		return nil, err
+	}
+	r.deps, err = collect(ctx, q, scanTyped, `SELECT DISTINCT CAST(type AS TEXT), CAST(value AS TEXT) FROM dependencies WHERE operatorbundle_name = ?`, bundle)
+	return &r, err
+}
+
+func scanTyped(rows *sql.Rows) (typedValue, error) {
+	var typ, value sql.NullString
+	err := rows.Scan(&typ, &value)
+	return typedValue{typ.String, value.String}, err
+}
+
+// csvIn finds the CSV among concatenated objects. No objects have none; the
+// semver modes leave bundles like that.
+func csvIn(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	objects, err := registry.BundleStringToObjectStrings(text)
+	if err != nil {
+		return "", err
+	}
+	for _, object := range objects {
+		var kind struct {
+			Kind string `json:"kind"`
+		}
+		if err := json.Unmarshal([]byte(object), &kind); err != nil {
+			return "", err
+		}
+		if kind.Kind == "ClusterServiceVersion" {
+			return object, nil
+		}
+	}
+	return "", sdk.Errorf(sdk.Invalid, "none is a ClusterServiceVersion")
+}

@@ -1,0 +1,287 @@
+package catalog_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/operator-framework/operator-registry/alpha/declcfg"
+
+	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/catalog"
+	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
+)
+
+var (
+	histories   = flag.Int("histories", 2000, "how many random histories to compare with operator-registry")
+	historySeed = flag.Uint64("history-seed", 1, "the seed of the first history")
+)
+
+func TestHistoriesEndAsOperatorRegistryEndsThem(t *testing.T) {
+	var next atomic.Uint64
+	var tally tally
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		dir := t.TempDir()
+		wg.Go(func() {
+			for {
+				n := next.Add(1) - 1
+				if n >= uint64(*histories) || t.Failed() {
+					return
+				}
+				seed := *historySeed + n
+				steps := newHistory(seed)
+				if err := replay(dir, steps, &tally); err != nil {
+					steps, err = shrink(dir, steps, err)
+					t.Errorf("history %d: %v\nsteps:%s", seed, err, list(steps))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d histories: %+v", *histories, tally.snapshot())
+}
+
+func list(steps []step) string {
+	out := ""
+	for i, s := range steps {
+		out += fmt.Sprintf("\n%2d. %s", i+1, s)
+	}
+	return out
+}
+
+// shrink leaves out steps, and bundles of steps, as long as the history fails.
+func shrink(dir string, steps []step, err error) ([]step, error) {
+	for smaller := true; smaller; {
+		smaller = false
+		for _, candidate := range reductions(steps) {
+			if e := replay(dir, candidate, &tally{}); e != nil {
+				steps, err, smaller = candidate, e, true
+				break
+			}
+		}
+	}
+	return steps, err
+}
+
+func reductions(steps []step) [][]step {
+	var out [][]step
+	for i, s := range steps {
+		out = append(out, slices.Delete(slices.Clone(steps), i, i+1))
+		for j := range s.add {
+			if len(s.add) > 1 {
+				c := slices.Clone(steps)
+				c[i].add = slices.Delete(slices.Clone(s.add), j, j+1)
+				out = append(out, c)
+			}
+		}
+		for j := range s.deprecate {
+			if len(s.deprecate) > 1 {
+				c := slices.Clone(steps)
+				c[i].deprecate = slices.Delete(slices.Clone(s.deprecate), j, j+1)
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+// tally counts what a run has compared.
+type tally struct {
+	steps, accepted, rejected, retried, fileSteps, fileSkipped atomic.Int64
+}
+
+func (c *tally) snapshot() map[string]int64 {
+	return map[string]int64{
+		"steps": c.steps.Load(), "accepted": c.accepted.Load(), "rejected": c.rejected.Load(), "retried": c.retried.Load(),
+		"fileSteps": c.fileSteps.Load(), "fileSkipped": c.fileSkipped.Load(),
+	}
+}
+
+// world holds one catalog three times: operator-registry's, our database, and
+// our files.
+type world struct {
+	dir       string
+	reference *reference
+	database  *catalog.Database
+	files     map[string]*catalog.Package
+	// known are all bundles ever made, by name: those of a step are looked up.
+	images map[string]string
+	// forgetful packages have lost something in their files that their database
+	// still knows, and are not compared until they are removed.
+	forgetful map[string]bool
+	// cleared is set once a semver mode was used.
+	cleared bool
+}
+
+func replay(dir string, steps []step, tally *tally) (err error) {
+	dir, err = os.MkdirTemp(dir, "history")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	w := &world{dir: dir, files: map[string]*catalog.Package{}, images: map[string]string{}, forgetful: map[string]bool{}}
+	if w.reference, err = newReference(filepath.Join(dir, "reference.db")); err != nil {
+		return err
+	}
+	if w.database, err = catalog.CreateDatabase(context.Background(), filepath.Join(dir, "ours.db")); err != nil {
+		return err
+	}
+	defer w.database.Close()
+	for i, s := range steps {
+		tally.steps.Add(1)
+		if err := w.take(i, s, tally); err != nil {
+			return fmt.Errorf("step %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// outcome is what one implementation made of a step.
+type outcome struct {
+	packages map[string]*canonical
+	err      error
+}
+
+func (w *world) take(i int, s step, tally *tally) error {
+	inputs, bundles, readErr, err := w.unpack(i, s.add)
+	if err != nil {
+		return err
+	}
+	var images []string
+	for _, name := range s.deprecate {
+		if image, ok := w.images[name]; ok {
+			images = append(images, image)
+		}
+	}
+	if len(s.deprecate) > 0 && len(images) == 0 {
+		return nil
+	}
+	ours := w.ourDatabase(s, bundles, readErr, images)
+
+	// operator-registry goes through the bundles of a request in random order,
+	// and some outcomes depend on it: ours must be one of them.
+	before, err := w.reference.snapshot(filepath.Join(w.dir, "before.db"))
+	if err != nil {
+		return err
+	}
+	var difference string
+	var theirs outcome
+	tries := 1
+	if len(s.add) > 1 || s.mode != catalog.Replaces {
+		tries = 30
+	}
+	for try := range tries {
+		if try > 0 {
+			tally.retried.Add(1)
+			if err := w.reference.restore(before); err != nil {
+				return err
+			}
+		}
+		theirs = w.referenceOutcome(s, inputs, images)
+		if difference = w.compare(s, theirs, ours); difference == "" {
+			break
+		}
+	}
+	if difference != "" {
+		return errors.New("database: " + difference)
+	}
+	if theirs.err != nil {
+		tally.rejected.Add(1)
+	} else {
+		tally.accepted.Add(1)
+		for j, b := range s.add {
+			w.images[b.Name] = inputs[j].image
+		}
+	}
+	return nil
+}
+
+func (w *world) unpack(i int, add []catalogtest.Bundle) (inputs []input, bundles []*catalog.Bundle, readErr, err error) {
+	for j, b := range add {
+		in := input{image: b.Image("registry.example.com/ns"), dir: filepath.Join(w.dir, fmt.Sprintf("bundle-%d-%d", i, j))}
+		if err := b.Write(in.dir); err != nil {
+			return nil, nil, nil, err
+		}
+		inputs = append(inputs, in)
+		read, err := catalog.ReadBundle(in.dir, in.image)
+		if err != nil {
+			readErr = errors.Join(readErr, err)
+			continue
+		}
+		bundles = append(bundles, read)
+	}
+	return inputs, bundles, readErr, nil
+}
+
+func (w *world) referenceOutcome(s step, inputs []input, images []string) outcome {
+	var cfg *declcfg.DeclarativeConfig
+	var err error
+	switch {
+	case len(s.remove) > 0:
+		cfg, err = w.reference.remove(s.remove...)
+	case len(s.deprecate) > 0:
+		cfg, err = w.reference.deprecate(images)
+	default:
+		cfg, err = w.reference.add(referenceModes[s.mode], s.overwrite, inputs)
+	}
+	if err != nil {
+		return outcome{err: err}
+	}
+	return outcome{packages: canonicalize(cfg)}
+}
+
+func (w *world) ourDatabase(s step, bundles []*catalog.Bundle, readErr error, images []string) outcome {
+	ctx := context.Background()
+	var err error
+	switch {
+	case readErr != nil:
+		err = readErr
+	case len(s.remove) > 0:
+		err = w.database.Remove(ctx, s.remove...)
+	case len(s.deprecate) > 0:
+		_, _, err = w.database.Deprecate(ctx, images)
+	default:
+		err = w.database.Add(ctx, bundles, catalog.AddOptions{Mode: s.mode, OverwriteLatest: s.overwrite})
+	}
+	if err != nil {
+		return outcome{err: err}
+	}
+	out := outcome{packages: map[string]*canonical{}}
+	names, err := w.database.Packages(ctx)
+	if err != nil {
+		return outcome{err: err}
+	}
+	for _, name := range names {
+		p, err := w.database.Package(ctx, name)
+		if err != nil {
+			return outcome{err: err}
+		}
+		if out.packages[name], err = canonicalPackage(p); err != nil {
+			return outcome{err: err}
+		}
+	}
+	return out
+}
+
+func (w *world) compare(s step, theirs, ours outcome) string {
+	if (theirs.err == nil) != (ours.err == nil) {
+		return fmt.Sprintf("operator-registry says: %v\nwe say: %v", theirs.err, ours.err)
+	}
+	if ours.err != nil {
+		if code := sdk.CodeOf(ours.err); code != sdk.Invalid && code != sdk.NotFound {
+			return fmt.Sprintf("refused without a reason for the requester: %v", ours.err)
+		}
+		return ""
+	}
+	return cmp.Diff(theirs.packages, ours.packages)
+}

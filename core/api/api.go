@@ -30,6 +30,8 @@ type Roster interface {
 	Acquire() (lineup core.Lineup, release func())
 	// Mount returns the service that is mounted at a path, if there is one.
 	Mount(path string) (http.Handler, bool)
+	// Status tells how every plugin stands.
+	Status() []core.PluginStatus
 }
 
 // Options are what the API is made of. All are required unless it says so.
@@ -71,6 +73,7 @@ func New(o Options) http.Handler {
 	router := mux.NewRouter().SkipClean(true)
 	v1 := router.PathPrefix("/api/v1").Subrouter()
 	v1.Handle("/healthcheck", methods{http.MethodGet: s.health})
+	v1.Handle("/plugins", methods{http.MethodGet: s.plugins})
 	v1.Handle("/builds", methods{http.MethodGet: s.list})
 	v1.Handle("/builds/{id:[0-9]+}", methods{http.MethodGet: s.get, http.MethodPatch: s.patch})
 	v1.Handle("/builds/{id:[0-9]+}/logs", methods{http.MethodGet: s.logs})

@@ -59,3 +59,6 @@ func (l *Lineup) Mount(path string) (http.Handler, bool) {
 	h, ok := l.Mounts[path]
 	return h, ok
 }
+
+// Status tells nothing.
+func (*Lineup) Status() []core.PluginStatus { return nil }

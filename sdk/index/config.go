@@ -12,6 +12,8 @@ import (
 type Config struct {
 	BinaryImages map[string]map[string]string `hcl:"binary_images,optional" doc:"Where the opm binary comes from when a request names no binary_image: distribution scope, then OpenShift version, to pull spec or \"scratch\"."`
 	ServeCache   string                       `hcl:"serve_cache,optional" doc:"Format of the serve cache in file-based indexes: \"pogreb.v1\" (the default), \"json\" or \"none\"."`
+
+	stores storeOpener
 }
 
 // Validate checks what the types cannot.

@@ -1,0 +1,137 @@
+package index
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/iib-engine/iib/sdk"
+)
+
+// Landing is a request on its way to a published index.
+type Landing struct {
+	Params *Params
+	// Planned is called once the inputs are known, before anything is edited:
+	// it reports the request's own fields.
+	Planned func(ctx context.Context, base *Base, plan *Plan) error
+	// Edit changes the content. It is called again, on the new content, when
+	// the index to overwrite was changed by another request meanwhile.
+	Edit func(ctx context.Context, content *Content, plan *Plan) error
+	// Labels are set on the image beside those of every index.
+	Labels map[string]string
+}
+
+// maxRebases bounds how often an edit is re-applied. Each time some other
+// request has landed, so the bound is far above what contention gives.
+const maxRebases = 100
+
+// Land resolves, edits, builds and publishes, and reports the results. An
+// index that was changed meanwhile does not fail the request: the edit is
+// applied to its new content.
+func (s *Session) Land(ctx context.Context, l *Landing) (*sdk.Published, error) {
+	for rebase := 0; ; rebase++ {
+		published, err := s.land(ctx, l, rebase > 0)
+		switch {
+		case sdk.ReasonOf(err) != sdk.ReasonMoved:
+			return published, err
+		case rebase == maxRebases:
+			return nil, sdk.Errorf(sdk.Unavailable, "index %s was changed by other requests %d times while this one was built", l.Params.FromIndex, rebase)
+		}
+		if err := s.Job.Statef(ctx, "The index was changed by another request: applying this one to its new content."); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (s *Session) land(ctx context.Context, l *Landing, again bool) (*sdk.Published, error) {
+	base, plan, err := s.prepare(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	content, err := s.Load(ctx, base)
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close()
+	if err := l.Edit(ctx, content, plan); err != nil {
+		if again && sdk.CodeOf(err) != sdk.Unavailable {
+			return nil, sdk.Errorf(sdk.Conflict, "index %s was changed by another request meanwhile, and this one cannot be applied to what it holds now: %v", l.Params.FromIndex, err)
+		}
+		return nil, err
+	}
+	spec, err := content.seal(ctx, plan)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(spec.Config.Labels, l.Labels)
+	built, err := s.Job.Build(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	content.remember(ctx, built, plan)
+	if err := s.Job.Statef(ctx, "Creating the manifest list and publishing %s.", built.Digest); err != nil {
+		return nil, err
+	}
+	publication := &sdk.Publication{Image: built.Image, BuildTags: l.Params.BuildTags}
+	if l.Params.Overwrite && base != nil {
+		publication.Overwrite, publication.Base = base.Spec, base.Pinned
+	}
+	published, err := s.Job.Publish(ctx, publication)
+	if err != nil {
+		return nil, err
+	}
+	return published, s.Job.SetFields(ctx, map[string]any{
+		"arches": plan.Arches, "index_image": published.IndexImage,
+	})
+}
+
+// prepare is the step of the handlers' section 1.8.
+func (s *Session) prepare(ctx context.Context, l *Landing) (*Base, *Plan, error) {
+	p := l.Params
+	if err := s.Job.Statef(ctx, "Resolving the container images."); err != nil {
+		return nil, nil, err
+	}
+	var base *Base
+	if p.FromIndex != "" {
+		var err error
+		if base, err = s.Resolve(ctx, p.FromIndex); err != nil {
+			return nil, nil, err
+		}
+	}
+	plan, err := s.Plan(ctx, Wish{BinaryImage: p.BinaryImage, Scope: p.DistributionScope, AddArches: p.AddArches}, base)
+	if err != nil {
+		return nil, nil, err
+	}
+	fields := plan.Fields()
+	if base != nil {
+		fields["from_index_resolved"] = base.Pinned
+	}
+	if err := s.Job.SetFields(ctx, fields); err != nil {
+		return nil, nil, err
+	}
+	if l.Planned != nil {
+		if err := l.Planned(ctx, base, plan); err != nil {
+			return nil, nil, err
+		}
+	}
+	return base, plan, s.Job.Statef(ctx, "Building the index image for the architectures %s.", strings.Join(plan.Arches, ", "))
+}
+
+// Report writes back where the result can be found, for the types that show it.
+func (s *Session) Report(ctx context.Context, published *sdk.Published) error {
+	return s.Job.SetFields(ctx, map[string]any{
+		"index_image_resolved":               published.IndexImageResolved,
+		"internal_index_image_copy":          published.InternalCopy,
+		"internal_index_image_copy_resolved": published.InternalCopyResolved,
+	})
+}
+
+// labels are those of every index image.
+func (p *Plan) labels() map[string]string {
+	return map[string]string{labelVersion: p.Version, labelScope: p.Scope}
+}
+
+func (p *Plan) String() string {
+	return fmt.Sprintf("%s %s on %s for %s", p.Scope, p.Version, p.BinaryPinned, strings.Join(p.Arches, ", "))
+}

@@ -85,6 +85,7 @@ type server struct {
 	roster   *plugin.Roster
 	engine   *engine.Engine
 	http     *http.Server
+	sockets  string
 }
 
 // newServer opens everything, from the ground up. What it opened is closed
@@ -120,8 +121,12 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 	if s.images, err = images.New(imageOptions(c, s.listener.Addr().String())); err != nil {
 		return nil, err
 	}
+	// A socket's address must be short, which a data directory's need not be.
+	if s.sockets, err = os.MkdirTemp("", "iib-"); err != nil {
+		return nil, fmt.Errorf("make a directory for sockets: %w", err)
+	}
 	hosts := &hostMaker{data: filepath.Join(c.Server.DataDir, "plugins"), cache: filepath.Join(c.Server.DataDir, "cache"), url: s.url}
-	s.roster = plugin.New(plugin.Options{Host: hosts.host, Logger: s.log, SocketDir: sockets})
+	s.roster = plugin.New(plugin.Options{Host: hosts.host, Logger: s.log, SocketDir: s.sockets})
 	work := filepath.Join(c.Server.DataDir, "work")
 	shared := filepath.Join(c.Server.DataDir, "cache", "shared")
 	for _, dir := range []string{work, shared} {
@@ -209,6 +214,9 @@ func (s *server) close() {
 	}
 	if s.roster != nil {
 		s.roster.Close()
+	}
+	if s.sockets != "" {
+		_ = os.RemoveAll(s.sockets)
 	}
 	if s.queue != nil {
 		_ = s.queue.Close()

@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,7 +67,9 @@ func loadKeys(s config.Secrets) ([]store.Key, error) {
 		if err != nil {
 			return nil, fmt.Errorf("key %d of those that seal secrets: %w", i, err)
 		}
-		keys = append(keys, store.NewKey(bytes))
+		// The ID says which key sealed a secret, and nothing of the key.
+		sum := sha256.Sum256(bytes)
+		keys = append(keys, store.Key{ID: hex.EncodeToString(sum[:8]), Bytes: bytes})
 	}
 	return keys, nil
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -67,11 +68,16 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {
-	data, err := json.Marshal(body)
-	if err != nil {
-		status, data = http.StatusInternalServerError, []byte(`{"error":"The server could not encode its answer."}`)
+	var data bytes.Buffer
+	encoder := json.NewEncoder(&data)
+	// Clients read addresses in this JSON with tools that expect a plain "&".
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(body); err != nil {
+		status = http.StatusInternalServerError
+		data.Reset()
+		data.WriteString(`{"error":"The server could not encode its answer."}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(data, '\n'))
+	_, _ = data.WriteTo(w)
 }

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// binaries is where the programs under test lie: built by make, or here.
+var binaries = sync.OnceValues(func() (string, error) {
+	if dir := os.Getenv("IIB_BIN"); dir != "" {
+		return dir, nil
+	}
+	command := exec.Command("make", "-C", "../../..", "build")
+	command.Stderr = os.Stderr
+	if err := command.Run(); err != nil {
+		return "", fmt.Errorf("make build: %w", err)
+	}
+	return filepath.Abs("../../../bin")
+})
+
+// process is a real server that a test started.
+type process struct {
+	t       testing.TB
+	url     string
+	dataDir string
+	config  string
+	command *exec.Cmd
+	stderr  *lockedBuffer
+	exited  chan struct{}
+}
+
+// lockedBuffer is what a process has printed so far.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// startServer runs the engine with the shipped configuration and extra blocks.
+// It ends with the test.
+func startServer(t testing.TB, extra string) *process {
+	t.Helper()
+	shipped, err := os.ReadFile("../../../iib.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startWith(t, string(shipped)+"\n"+extra, t.TempDir())
+}
+
+// startWith runs the engine with a configuration, on a data directory that may
+// hold what an earlier process left.
+func startWith(t testing.TB, config, dataDir string) *process {
+	t.Helper()
+	bin, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "iib.hcl")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, dataDir: dataDir, config: file, stderr: new(lockedBuffer), exited: make(chan struct{})}
+	p.command = exec.Command(filepath.Join(bin, "iib"), "server", "--config", file)
+	p.command.Env = append(os.Environ(), "IIB_LISTEN=127.0.0.1:0", "IIB_DATA_DIR="+dataDir)
+	p.command.Stderr = p.stderr
+	stdout, err := p.command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.exited)
+		_ = p.command.Wait()
+	}()
+	t.Cleanup(func() {
+		p.stop()
+		if t.Failed() {
+			t.Logf("the server printed:\n%s", p.stderr)
+		}
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the server did not start: %v\n%s", err, p.stderr)
+	}
+	p.url = strings.Fields(line)[3]
+	go func() { _, _ = io.Copy(io.Discard, stdout) }()
+	p.awaitPlugins()
+	return p
+}
+
+// awaitPlugins returns when every plugin runs.
+func (p *process) awaitPlugins() {
+	p.t.Helper()
+	for range poll(p.t) {
+		var answer struct {
+			Items []struct{ State string }
+		}
+		status, body := p.get("/api/v1/plugins")
+		if status != http.StatusOK || json.Unmarshal(body, &answer) != nil || len(answer.Items) == 0 {
+			continue
+		}
+		running := 0
+		for _, item := range answer.Items {
+			if item.State == "running" {
+				running++
+			}
+		}
+		if running == len(answer.Items) {
+			return
+		}
+	}
+}
+
+// stop ends the server as an operator would, and waits for it.
+func (p *process) stop() {
+	_ = p.command.Process.Signal(syscall.SIGTERM)
+	<-p.exited
+}
+
+// kill ends the server as a power cut would.
+func (p *process) kill() {
+	_ = p.command.Process.Kill()
+	<-p.exited
+}
+
+func (p *process) get(path string) (int, []byte) {
+	p.t.Helper()
+	status, _, body := p.do(http.MethodGet, path, "", nil)
+	return status, body
+}
+
+// do sends a request; headers are name, value pairs.
+func (p *process) do(method, path, body string, headers map[string]string) (int, http.Header, []byte) {
+	p.t.Helper()
+	request, err := http.NewRequestWithContext(context.Background(), method, p.url+path, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if body != "" {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range headers {
+		request.Header.Set(name, value)
+		if value == "" {
+			request.Header.Del(name)
+		}
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, nil, []byte(err.Error())
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return response.StatusCode, response.Header, data
+}
+
+// post sends JSON and decodes the answer's object.
+func (p *process) post(path string, body any) (int, map[string]any) {
+	p.t.Helper()
+	text, ok := body.(string)
+	if !ok {
+		data, err := json.Marshal(body)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		text = string(data)
+	}
+	status, _, data := p.do(http.MethodPost, path, text, nil)
+	var answer map[string]any
+	_ = json.Unmarshal(data, &answer)
+	return status, answer
+}
+
+// wait returns a request when it has ended.
+func (p *process) wait(id any) map[string]any {
+	p.t.Helper()
+	for range poll(p.t) {
+		status, data := p.get(fmt.Sprintf("/api/v1/builds/%v?wait=5", id))
+		var answer map[string]any
+		if status != http.StatusOK || json.Unmarshal(data, &answer) != nil {
+			continue
+		}
+		if answer["state"] != "in_progress" {
+			return answer
+		}
+	}
+	return nil
+}
+
+// shippedWithout is the shipped configuration without one of its lines.
+func shippedWithout(t testing.TB, line string) string {
+	t.Helper()
+	shipped, err := os.ReadFile("../../../iib.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := strings.Replace(string(shipped), line, "", 1)
+	if without == string(shipped) {
+		t.Fatalf("iib.hcl has no %s", line)
+	}
+	return without + "\n"
+}

@@ -1,0 +1,138 @@
+package image
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// call is one request to a registry.
+type call struct {
+	method string
+	// path is below the registry, or an absolute address that it gave.
+	path   string
+	header http.Header
+	// body is opened anew each time that the request is sent; length is its size.
+	body   func() (io.ReadCloser, error)
+	length int64
+	// want are the statuses of success.
+	want []int
+	// still takes a redirect for the answer.
+	still bool
+}
+
+// do sends a call and returns its answer, whose body the caller closes, or an
+// error for judge.
+func (c *Client) do(ctx context.Context, s *session, call call) (*http.Response, error) {
+	ctx, dog := watch(ctx, c.timeout)
+	resp, err := c.send(ctx, s, call, dog)
+	if err != nil {
+		defer dog.stop()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	resp.Body = &watchedBody{ReadCloser: resp.Body, dog: dog, ctx: ctx, stopAtClose: true}
+	if !slices.Contains(call.want, resp.StatusCode) {
+		defer resp.Body.Close()
+		return nil, newStatusError(resp, s.anonymous)
+	}
+	return resp, nil
+}
+
+func (c *Client) send(ctx context.Context, s *session, call call, dog *watchdog) (*http.Response, error) {
+	address := call.path
+	if len(address) > 0 && address[0] == '/' {
+		address = s.base + address
+	}
+	req, err := http.NewRequestWithContext(ctx, call.method, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range call.header {
+		req.Header[k] = v
+	}
+	if call.body != nil {
+		req.GetBody = func() (io.ReadCloser, error) {
+			body, err := call.body()
+			if err != nil {
+				return nil, err
+			}
+			return &watchedBody{ReadCloser: body, dog: dog, ctx: ctx}, nil
+		}
+		req.ContentLength = call.length
+		if req.Body, err = req.GetBody(); err != nil {
+			return nil, err
+		}
+		if call.length == 0 {
+			// Otherwise net/http takes the length for unknown.
+			req.Body.Close()
+			req.Body = http.NoBody
+		}
+	}
+	client := s.client
+	if call.still {
+		client = s.still
+	}
+	return client.Do(req)
+}
+
+// watchdog ends a request when nothing has moved for a while, however long the
+// request takes as a whole.
+type watchdog struct {
+	timer  *time.Timer
+	limit  time.Duration
+	cancel context.CancelCauseFunc
+}
+
+func watch(ctx context.Context, limit time.Duration) (context.Context, *watchdog) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return ctx, &watchdog{
+		timer:  time.AfterFunc(limit, func() { cancel(errStalled) }),
+		limit:  limit,
+		cancel: cancel,
+	}
+}
+
+func (d *watchdog) kick() { d.timer.Reset(d.limit) }
+
+func (d *watchdog) stop() {
+	d.timer.Stop()
+	d.cancel(context.Canceled)
+}
+
+// watchedBody is a body, of either direction, whose progress counts.
+type watchedBody struct {
+	io.ReadCloser
+	dog         *watchdog
+	ctx         context.Context
+	stopAtClose bool
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.dog.kick()
+	}
+	if err != nil && err != io.EOF && b.ctx.Err() != nil {
+		err = context.Cause(b.ctx)
+	}
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	err := b.ReadCloser.Close()
+	if b.stopAtClose {
+		b.dog.stop()
+	}
+	return err
+}
+
+// readBounded reads a document of at most limit bytes.
+func readBounded(r io.Reader, limit int64) (data []byte, fits bool, err error) {
+	data, err = io.ReadAll(io.LimitReader(r, limit+1))
+	return data, int64(len(data)) <= limit, err
+}

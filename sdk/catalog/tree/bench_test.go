@@ -1,0 +1,173 @@
+package tree_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
+	"github.com/iib-engine/iib/sdk/catalog/tree"
+	"github.com/iib-engine/iib/sdk/image/layer"
+)
+
+// onDisk writes the large catalog once, so that benchmarks read files and do
+// not generate.
+func onDisk(b *testing.B) fs.FS {
+	b.Helper()
+	dir := b.TempDir()
+	if err := os.CopyFS(dir, catalogtest.Large.FS()); err != nil {
+		b.Fatal(err)
+	}
+	return os.DirFS(dir)
+}
+
+func stores(tb testing.TB) (*tree.Store, *layer.Store) {
+	tb.Helper()
+	trees, err := tree.Open(filepath.Join(tb.TempDir(), "trees"), tree.Options{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	layers, err := layer.Open(filepath.Join(tb.TempDir(), "layers"), layer.Options{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return trees, layers
+}
+
+// peak reports the process's peak resident set since the last call with reset.
+func peak(b *testing.B, report bool) {
+	b.Helper()
+	if !report {
+		// Linux resets the high-water mark; elsewhere the metric is left out.
+		_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
+		return
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(status)) {
+		var kb float64
+		if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kb); err == nil {
+			b.ReportMetric(kb/1024, "MiB-peak")
+		}
+	}
+}
+
+func BenchmarkImport(b *testing.B) {
+	fsys := onDisk(b)
+	for name, warm := range map[string]bool{"cold": false, "warm": true} {
+		b.Run(name, func(b *testing.B) {
+			trees, _ := stores(b)
+			if _, err := trees.Import(b.Context(), "base", tree.FromFS(fsys)); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			peak(b, false)
+			for b.Loop() {
+				if !warm {
+					b.StopTimer()
+					trees, _ = stores(b)
+					b.StartTimer()
+				}
+				t, err := trees.Import(b.Context(), "base", tree.FromFS(fsys))
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.SetBytes(t.Size())
+			}
+			peak(b, true)
+		})
+	}
+}
+
+// BenchmarkEditLayer adds a bundle to one package of a remembered catalog and
+// makes the new catalog layer: the catalog's share of a warm add.
+func BenchmarkEditLayer(b *testing.B) {
+	fsys := onDisk(b)
+	trees, layers := stores(b)
+	spec := catalogtest.Large
+	t, err := trees.Import(b.Context(), "base", tree.FromFS(fsys))
+	if err != nil {
+		b.Fatal(err)
+	}
+	dir := b.TempDir()
+	if _, err := t.Layer(b.Context(), layers, filepath.Join(dir, "base"), tree.LayerOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	peak(b, false)
+	for i := 0; b.Loop(); i++ {
+		base, err := trees.Import(b.Context(), "base", nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		pkg := i % spec.Packages
+		metas, err := base.Metas(b.Context(), spec.Name(pkg))
+		if err != nil || len(metas) == 0 {
+			b.Fatal(len(metas), err)
+		}
+		edited, err := base.WithPackage(b.Context(), spec.Name(pkg), spec.Package(pkg, spec.Bundles+1))
+		if err != nil {
+			b.Fatal(err)
+		}
+		l, err := edited.Layer(b.Context(), layers, filepath.Join(dir, "edited"), tree.LayerOptions{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(l.Size)/1e6, "MB-layer")
+		b.SetBytes(edited.Size())
+	}
+	peak(b, true)
+}
+
+// BenchmarkFloor is what no engine can do without on the same bytes: read,
+// hash, compress, hash and write. "one package" is an ideal warm edit that
+// knows by magic what has changed.
+func BenchmarkFloor(b *testing.B) {
+	fsys := onDisk(b)
+	for name, pattern := range map[string]string{"whole catalog": "*/catalog.json", "one package": "operator-000/catalog.json"} {
+		b.Run(name, func(b *testing.B) {
+			names, err := fs.Glob(fsys, pattern)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				var size int64
+				out, err := os.Create(filepath.Join(b.TempDir(), "floor"))
+				if err != nil {
+					b.Fatal(err)
+				}
+				digest, diffID := sha256.New(), sha256.New()
+				gz, err := gzip.NewWriterLevel(io.MultiWriter(out, digest), gzip.BestSpeed)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for _, name := range names {
+					data, err := fs.ReadFile(fsys, name)
+					if err != nil {
+						b.Fatal(err)
+					}
+					size += int64(len(data))
+					if _, err := io.Copy(io.MultiWriter(gz, diffID), bytes.NewReader(data)); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := gz.Close(); err != nil {
+					b.Fatal(err)
+				}
+				out.Close()
+				b.SetBytes(size)
+			}
+		})
+	}
+}

@@ -61,14 +61,16 @@ func (p *Plugin) Describe() *Description { return &p.offers.Description }
 
 // Configure sends the values of the plugin's config block: a JSON object by
 // the names of Description.Schema; nil is the empty object. It may succeed once.
-// A setting that is wrong is an Invalid error whose Field is its path, such as
+// Whatever is wrong with the settings comes in one error: if there is more than
+// one mistake, it unwraps to a list, as that of errors.Join does. Each is an
+// Invalid *sdk.Error whose Field is the path of the setting at fault, such as
 // "query[1].url".
 func (p *Plugin) Configure(ctx context.Context, config json.RawMessage) error {
 	return p.conn.Configure(ctx, config)
 }
 
 // Validate has the plugin check its settings. It comes after Configure and
-// before Start.
+// before Start, and its error is like that of Configure.
 func (p *Plugin) Validate(ctx context.Context) error { return p.conn.Validate(ctx) }
 
 // ValidateCustomizer has the plugin check the settings of a customize block.

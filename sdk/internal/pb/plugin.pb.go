@@ -1034,7 +1034,10 @@ func (x *ConfigureRequest) GetConfig() []byte {
 }
 
 type ConfigureResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is wrong with the settings, all of it. If anything is, nothing was
+	// configured.
+	Problems      []*Error `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1067,6 +1070,13 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
 	return file_iib_plugin_v1_plugin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ConfigureResponse) GetProblems() []*Error {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
 }
 
 type ValidateRequest struct {
@@ -1124,7 +1134,9 @@ func (x *ValidateRequest) GetConfig() []byte {
 }
 
 type ValidateResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is wrong with the settings, all of it.
+	Problems      []*Error `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1157,6 +1169,13 @@ func (x *ValidateResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ValidateResponse.ProtoReflect.Descriptor instead.
 func (*ValidateResponse) Descriptor() ([]byte, []int) {
 	return file_iib_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ValidateResponse) GetProblems() []*Error {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
 }
 
 type StartRequest struct {
@@ -1344,7 +1363,7 @@ var File_iib_plugin_v1_plugin_proto protoreflect.FileDescriptor
 
 const file_iib_plugin_v1_plugin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aiib/plugin/v1/plugin.proto\x12\riib.plugin.v1\"\x11\n" +
+	"\x1aiib/plugin/v1/plugin.proto\x12\riib.plugin.v1\x1a\x1aiib/plugin/v1/common.proto\"\x11\n" +
 	"\x0fDescribeRequest\"\x8f\x03\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -1411,14 +1430,16 @@ const file_iib_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03doc\x18\x02 \x01(\tR\x03doc\"*\n" +
 	"\x10ConfigureRequest\x12\x16\n" +
-	"\x06config\x18\x01 \x01(\fR\x06config\"\x13\n" +
-	"\x11ConfigureResponse\"I\n" +
+	"\x06config\x18\x01 \x01(\fR\x06config\"E\n" +
+	"\x11ConfigureResponse\x120\n" +
+	"\bproblems\x18\x01 \x03(\v2\x14.iib.plugin.v1.ErrorR\bproblems\"I\n" +
 	"\x0fValidateRequest\x12\x1e\n" +
 	"\n" +
 	"customizer\x18\x01 \x01(\tR\n" +
 	"customizer\x12\x16\n" +
-	"\x06config\x18\x02 \x01(\fR\x06config\"\x12\n" +
-	"\x10ValidateResponse\"}\n" +
+	"\x06config\x18\x02 \x01(\fR\x06config\"D\n" +
+	"\x10ValidateResponse\x120\n" +
+	"\bproblems\x18\x01 \x03(\v2\x14.iib.plugin.v1.ErrorR\bproblems\"}\n" +
 	"\fStartRequest\x12\x1b\n" +
 	"\tbroker_id\x18\x01 \x01(\rR\bbrokerId\x12\x19\n" +
 	"\bdata_dir\x18\x02 \x01(\tR\adataDir\x12\x1b\n" +
@@ -1491,6 +1512,7 @@ var file_iib_plugin_v1_plugin_proto_goTypes = []any{
 	(*StartResponse)(nil),         // 18: iib.plugin.v1.StartResponse
 	(*CloseRequest)(nil),          // 19: iib.plugin.v1.CloseRequest
 	(*CloseResponse)(nil),         // 20: iib.plugin.v1.CloseResponse
+	(*Error)(nil),                 // 21: iib.plugin.v1.Error
 }
 var file_iib_plugin_v1_plugin_proto_depIdxs = []int32{
 	9,  // 0: iib.plugin.v1.DescribeResponse.schema:type_name -> iib.plugin.v1.Schema
@@ -1506,21 +1528,23 @@ var file_iib_plugin_v1_plugin_proto_depIdxs = []int32{
 	1,  // 10: iib.plugin.v1.Attribute.type:type_name -> iib.plugin.v1.Type
 	12, // 11: iib.plugin.v1.Block.labels:type_name -> iib.plugin.v1.Label
 	9,  // 12: iib.plugin.v1.Block.schema:type_name -> iib.plugin.v1.Schema
-	2,  // 13: iib.plugin.v1.Plugin.Describe:input_type -> iib.plugin.v1.DescribeRequest
-	13, // 14: iib.plugin.v1.Plugin.Configure:input_type -> iib.plugin.v1.ConfigureRequest
-	15, // 15: iib.plugin.v1.Plugin.Validate:input_type -> iib.plugin.v1.ValidateRequest
-	17, // 16: iib.plugin.v1.Plugin.Start:input_type -> iib.plugin.v1.StartRequest
-	19, // 17: iib.plugin.v1.Plugin.Close:input_type -> iib.plugin.v1.CloseRequest
-	3,  // 18: iib.plugin.v1.Plugin.Describe:output_type -> iib.plugin.v1.DescribeResponse
-	14, // 19: iib.plugin.v1.Plugin.Configure:output_type -> iib.plugin.v1.ConfigureResponse
-	16, // 20: iib.plugin.v1.Plugin.Validate:output_type -> iib.plugin.v1.ValidateResponse
-	18, // 21: iib.plugin.v1.Plugin.Start:output_type -> iib.plugin.v1.StartResponse
-	20, // 22: iib.plugin.v1.Plugin.Close:output_type -> iib.plugin.v1.CloseResponse
-	18, // [18:23] is the sub-list for method output_type
-	13, // [13:18] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	21, // 13: iib.plugin.v1.ConfigureResponse.problems:type_name -> iib.plugin.v1.Error
+	21, // 14: iib.plugin.v1.ValidateResponse.problems:type_name -> iib.plugin.v1.Error
+	2,  // 15: iib.plugin.v1.Plugin.Describe:input_type -> iib.plugin.v1.DescribeRequest
+	13, // 16: iib.plugin.v1.Plugin.Configure:input_type -> iib.plugin.v1.ConfigureRequest
+	15, // 17: iib.plugin.v1.Plugin.Validate:input_type -> iib.plugin.v1.ValidateRequest
+	17, // 18: iib.plugin.v1.Plugin.Start:input_type -> iib.plugin.v1.StartRequest
+	19, // 19: iib.plugin.v1.Plugin.Close:input_type -> iib.plugin.v1.CloseRequest
+	3,  // 20: iib.plugin.v1.Plugin.Describe:output_type -> iib.plugin.v1.DescribeResponse
+	14, // 21: iib.plugin.v1.Plugin.Configure:output_type -> iib.plugin.v1.ConfigureResponse
+	16, // 22: iib.plugin.v1.Plugin.Validate:output_type -> iib.plugin.v1.ValidateResponse
+	18, // 23: iib.plugin.v1.Plugin.Start:output_type -> iib.plugin.v1.StartResponse
+	20, // 24: iib.plugin.v1.Plugin.Close:output_type -> iib.plugin.v1.CloseResponse
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_iib_plugin_v1_plugin_proto_init() }
@@ -1528,6 +1552,7 @@ func file_iib_plugin_v1_plugin_proto_init() {
 	if File_iib_plugin_v1_plugin_proto != nil {
 		return
 	}
+	file_iib_plugin_v1_common_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

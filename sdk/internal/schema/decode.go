@@ -12,8 +12,8 @@ import (
 
 // Decode stores the settings in data, a JSON object by name, into v, a pointer
 // to a struct. What data lacks, or has as null, keeps its value in v. If
-// anything is wrong, v is unchanged and the error is an Invalid one: its Field
-// is the path of the setting, such as "query[1].url", if one is to blame.
+// anything is wrong, v is unchanged and the error joins an Invalid one for each
+// mistake: its Field is the path of the setting, such as "query[1].url".
 func Decode(data json.RawMessage, v any) error {
 	if len(data) == 0 {
 		data = json.RawMessage("{}")
@@ -52,26 +52,24 @@ func decodeStruct(fields []field, path string, data json.RawMessage, v reflect.V
 	if err := json.Unmarshal(data, &members); err != nil || members == nil {
 		return complain(path, "must be an object")
 	}
+	var problems []error
 	for _, name := range sortedKeys(members) {
 		if !slices.ContainsFunc(fields, func(f field) bool { return f.name == name }) {
-			return complain(join(path, name), "there is no such setting")
+			problems = append(problems, complain(join(path, name), "there is no such setting"))
 		}
 	}
 	for i := range fields {
 		f := &fields[i]
 		at := join(path, f.name)
 		value, present := members[f.name]
-		if !present || isNull(value) {
-			if !f.optional {
-				return complain(at, "is required")
-			}
-			continue
-		}
-		if err := f.decode(at, value, v.FieldByIndex(f.index)); err != nil {
-			return err
+		switch {
+		case present && !isNull(value):
+			problems = append(problems, f.decode(at, value, v.FieldByIndex(f.index)))
+		case !f.optional:
+			problems = append(problems, complain(at, "is required"))
 		}
 	}
-	return nil
+	return errors.Join(problems...)
 }
 
 func (f *field) decode(path string, data json.RawMessage, v reflect.Value) error {
@@ -80,41 +78,35 @@ func (f *field) decode(path string, data json.RawMessage, v reflect.Value) error
 		return stringKind.decode(path, data, v)
 	case f.role == attribute && f.pointer:
 		fresh := reflect.New(v.Type().Elem())
-		if err := f.kind.decode(path, data, fresh.Elem()); err != nil {
-			return err
-		}
 		v.Set(fresh)
-		return nil
+		return f.kind.decode(path, data, fresh.Elem())
 	case f.role == attribute:
 		return f.kind.decode(path, data, v)
 	case f.repeated:
-		var items []json.RawMessage
-		if err := json.Unmarshal(data, &items); err != nil {
-			return complain(path, "must be a list of blocks")
-		}
-		list := reflect.MakeSlice(v.Type(), len(items), len(items))
-		for i, item := range items {
-			if err := f.decodeBlock(fmt.Sprintf("%s[%d]", path, i), item, list.Index(i)); err != nil {
-				return err
-			}
-		}
-		v.Set(list)
-		return nil
-	default:
-		return f.decodeBlock(path, data, v)
+		return f.decodeBlocks(path, data, v)
 	}
+	return f.decodeBlock(path, data, v)
+}
+
+func (f *field) decodeBlocks(path string, data json.RawMessage, v reflect.Value) error {
+	var items []json.RawMessage
+	if err := json.Unmarshal(data, &items); err != nil {
+		return complain(path, "must be a list of blocks")
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
+	var problems []error
+	for i, item := range items {
+		problems = append(problems, f.decodeBlock(fmt.Sprintf("%s[%d]", path, i), item, v.Index(i)))
+	}
+	return errors.Join(problems...)
 }
 
 func (f *field) decodeBlock(path string, data json.RawMessage, v reflect.Value) error {
-	if !f.pointer {
-		return decodeStruct(f.nested, path, data, v)
+	if f.pointer {
+		v.Set(reflect.New(f.element))
+		v = v.Elem()
 	}
-	fresh := reflect.New(f.element)
-	if err := decodeStruct(f.nested, path, data, fresh.Elem()); err != nil {
-		return err
-	}
-	v.Set(fresh)
-	return nil
+	return decodeStruct(f.nested, path, data, v)
 }
 
 func (k kind) decode(path string, data json.RawMessage, v reflect.Value) error {

@@ -74,22 +74,32 @@ func checkDescription(d *pb.DescribeResponse) error {
 	return nil
 }
 
-// Configure sends the settings.
+// Configure sends the settings. The error joins all that is wrong with them.
 func (c *Conn) Configure(ctx context.Context, config json.RawMessage) error {
-	_, err := c.plugin.Configure(ctx, &pb.ConfigureRequest{Config: config})
-	return err
+	resp, err := c.plugin.Configure(ctx, &pb.ConfigureRequest{Config: config})
+	if err != nil {
+		return err
+	}
+	return decodeProblems(resp.Problems)
 }
 
-// Validate checks the settings that Configure sent.
+// Validate checks the settings that Configure sent. The error joins all that
+// is wrong with them.
 func (c *Conn) Validate(ctx context.Context) error {
-	_, err := c.plugin.Validate(ctx, &pb.ValidateRequest{})
-	return err
+	return c.validate(ctx, &pb.ValidateRequest{})
 }
 
 // ValidateCustomizer checks the settings of a customize block.
 func (c *Conn) ValidateCustomizer(ctx context.Context, name string, config json.RawMessage) error {
-	_, err := c.plugin.Validate(ctx, &pb.ValidateRequest{Customizer: name, Config: config})
-	return err
+	return c.validate(ctx, &pb.ValidateRequest{Customizer: name, Config: config})
+}
+
+func (c *Conn) validate(ctx context.Context, req *pb.ValidateRequest) error {
+	resp, err := c.plugin.Validate(ctx, req)
+	if err != nil {
+		return err
+	}
+	return decodeProblems(resp.Problems)
 }
 
 // Start offers the engine's services to a plugin that calls them, and starts

@@ -38,34 +38,71 @@ func encodeError(err error) error {
 	if err == nil {
 		return nil
 	}
-	text := clean(err.Error(), maxErrorText)
-	e, coded := errors.AsType[*sdk.Error](err)
-	switch {
-	case coded:
-	case errors.Is(err, context.Canceled):
-		return status.Error(codes.Canceled, text)
-	case errors.Is(err, context.DeadlineExceeded):
-		return status.Error(codes.DeadlineExceeded, text)
-	default:
-		e = &sdk.Error{Code: sdk.Internal}
-	}
-	detail := &pb.Error{
-		Code:    pb.Code_CODE_INTERNAL,
-		Message: text,
-		Reason:  clean(e.Reason, 1<<10),
-		Field:   clean(e.Field, 1<<10),
-	}
-	code := codes.Internal
-	for _, row := range codeTable {
-		if row.sdk == e.Code {
-			detail.Code, code = row.wire, row.grpc
+	if _, coded := errors.AsType[*sdk.Error](err); !coded {
+		switch {
+		case errors.Is(err, context.Canceled):
+			return status.Error(codes.Canceled, clean(err.Error(), maxErrorText))
+		case errors.Is(err, context.DeadlineExceeded):
+			return status.Error(codes.DeadlineExceeded, clean(err.Error(), maxErrorText))
 		}
 	}
-	s, withErr := status.New(code, clean(text, 1<<10)).WithDetails(detail)
+	detail := encodeDetail(err)
+	code := codes.Internal
+	for _, row := range codeTable {
+		if row.wire == detail.Code {
+			code = row.grpc
+		}
+	}
+	s, withErr := status.New(code, clean(detail.Message, 1<<10)).WithDetails(detail)
 	if withErr != nil {
-		return status.Error(code, text)
+		return status.Error(code, detail.Message)
 	}
 	return s.Err()
+}
+
+// encodeDetail returns what travels of an error: the whole text, and the code,
+// reason and field of the outermost *sdk.Error in its chain.
+func encodeDetail(err error) *pb.Error {
+	detail := &pb.Error{Code: pb.Code_CODE_INTERNAL, Message: clean(err.Error(), maxErrorText)}
+	e, coded := errors.AsType[*sdk.Error](err)
+	if !coded {
+		return detail
+	}
+	detail.Reason, detail.Field = clean(e.Reason, 1<<10), clean(e.Field, 1<<10)
+	for _, row := range codeTable {
+		if row.sdk == e.Code {
+			detail.Code = row.wire
+		}
+	}
+	return detail
+}
+
+// encodeProblems takes apart what errors.Join has put together.
+func encodeProblems(err error) []*pb.Error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []*pb.Error{encodeDetail(err)}
+	}
+	var problems []*pb.Error
+	for _, e := range joined.Unwrap() {
+		problems = append(problems, encodeProblems(e)...)
+	}
+	return problems
+}
+
+// decodeProblems is the reverse: nil for none, and one is itself.
+func decodeProblems(problems []*pb.Error) error {
+	if len(problems) == 1 {
+		return decodeDetail(problems[0])
+	}
+	var errs []error
+	for _, p := range problems {
+		errs = append(errs, decodeDetail(p))
+	}
+	return errors.Join(errs...)
 }
 
 // decodeError returns what a call's error means on this side. peer names the

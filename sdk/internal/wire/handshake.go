@@ -49,7 +49,7 @@ func sets(b *bridge) map[int]goplugin.PluginSet {
 func (s *Server) GRPCServer(options []grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append(options,
 		grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage),
-		grpc.ChainUnaryInterceptor(s.unary), grpc.ChainStreamInterceptor(s.stream))...)
+		grpc.ChainUnaryInterceptor(s.unary))...)
 }
 
 // dialOptions are for both directions; peer names the other side in errors.

@@ -33,13 +33,6 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	return reply, err
 }
 
-func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if !ours(info.FullMethod) {
-		return next(srv, stream)
-	}
-	return guard(slog.Default(), "plugin "+s.plugin.Name, info.FullMethod, func() error { return next(srv, stream) })
-}
-
 // guard runs a call and returns its error for the wire. A panic is the callee's
 // fault: its text may hold anything, so it goes to the log and not to the
 // requester.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
@@ -12,10 +13,19 @@ import (
 // Loopback serves a plugin and connects to it within this process: the real
 // wire, a unix socket included, without the process. stop ends both sides.
 func Loopback(s *Server, logger *slog.Logger) (conn *Conn, stop func(), err error) {
+	if s.socketDir, err = os.MkdirTemp("", "iib"); err != nil {
+		return nil, nil, err
+	}
 	quiet := hclog.NewNullLogger()
 	ctx, cancel := context.WithCancel(context.Background())
 	attach := make(chan *goplugin.ReattachConfig, 1)
 	ended := make(chan struct{})
+	end := func() {
+		cancel()
+		<-ended
+		_ = s.closeListener(ctx)
+		_ = os.RemoveAll(s.socketDir)
+	}
 	go goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig:  Handshake,
 		VersionedPlugins: ServerSets(s),
@@ -29,7 +39,7 @@ func Loopback(s *Server, logger *slog.Logger) (conn *Conn, stop func(), err erro
 	select {
 	case reattach = <-attach:
 	case <-ended:
-		cancel()
+		end()
 		return nil, nil, errors.New("the plugin could not be served")
 	}
 	client := goplugin.NewClient(&goplugin.ClientConfig{
@@ -40,10 +50,6 @@ func Loopback(s *Server, logger *slog.Logger) (conn *Conn, stop func(), err erro
 		GRPCDialOptions:  DialOptions(s.plugin.Name),
 		Logger:           quiet,
 	})
-	end := func() {
-		cancel()
-		<-ended
-	}
 	protocol, err := client.Client()
 	if err != nil {
 		end()
@@ -55,7 +61,10 @@ func Loopback(s *Server, logger *slog.Logger) (conn *Conn, stop func(), err erro
 		return nil, nil, err
 	}
 	return conn, func() {
-		_ = protocol.Close()
+		// Not protocol.Close: it asks the server to stop, which then races with
+		// the end of its context.
+		_ = conn.link.broker.Close()
+		_ = conn.link.conn.Close()
 		end()
 		conn.Release()
 	}, nil

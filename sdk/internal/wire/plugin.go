@@ -55,7 +55,7 @@ func (p *pluginServer) Configure(_ context.Context, req *pb.ConfigureRequest) (*
 	}
 	if err := schema.Decode(req.Config, s.settings); err != nil {
 		_ = s.life.advance("Configure", fresh, configured)
-		return nil, err
+		return &pb.ConfigureResponse{Problems: encodeProblems(err)}, nil
 	}
 	return &pb.ConfigureResponse{}, nil
 }
@@ -63,17 +63,16 @@ func (p *pluginServer) Configure(_ context.Context, req *pb.ConfigureRequest) (*
 func (p *pluginServer) Validate(_ context.Context, req *pb.ValidateRequest) (*pb.ValidateResponse, error) {
 	if req.Customizer != "" {
 		_, err := p.server.newCustomizer(req.Customizer, req.Config)
-		return &pb.ValidateResponse{}, err
+		return &pb.ValidateResponse{Problems: encodeProblems(err)}, nil
 	}
 	if err := p.server.life.advance("Validate", configured, configured); err != nil {
 		return nil, err
 	}
+	resp := &pb.ValidateResponse{}
 	for _, v := range p.server.values {
-		if err := validate(v); err != nil {
-			return nil, err
-		}
+		resp.Problems = append(resp.Problems, encodeProblems(validate(v))...)
 	}
-	return &pb.ValidateResponse{}, nil
+	return resp, nil
 }
 
 func validate(v any) error {

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -23,6 +24,8 @@ type Server struct {
 	settings any // what Configure fills, or nil
 	values   []any
 	broker   *goplugin.GRPCBroker
+	// socketDir is where a service listens: the engine's private directory.
+	socketDir string
 
 	life   lifecycle
 	engine *grpc.ClientConn // to the engine's services; these two are set by Start
@@ -41,7 +44,8 @@ var (
 
 // NewServer checks what the plugin's author wrote.
 func NewServer(p sdk.Plugin, version string) (*Server, error) {
-	s := &Server{plugin: p, version: version, instances: make(map[uint64]sdk.Customizer)}
+	s := &Server{plugin: p, version: version, instances: make(map[uint64]sdk.Customizer),
+		socketDir: os.Getenv(goplugin.EnvUnixSocketDir)}
 	var problems []error
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 

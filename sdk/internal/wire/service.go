@@ -6,10 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
+	"path/filepath"
 	"time"
-
-	goplugin "github.com/hashicorp/go-plugin"
 
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/internal/pb"
@@ -24,7 +22,6 @@ type serviceServer struct {
 type httpListener struct {
 	server *http.Server
 	path   string
-	dir    string // to be removed with it; empty if it is the engine's
 }
 
 func (s *serviceServer) Listen(context.Context, *pb.ListenRequest) (*pb.ListenResponse, error) {
@@ -45,15 +42,7 @@ func (s *Server) listen() (path string, err error) {
 	if s.listener != nil {
 		return s.listener.path, nil
 	}
-	opened := &httpListener{}
-	dir := os.Getenv(goplugin.EnvUnixSocketDir)
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "iib-service"); err != nil {
-			return "", err
-		}
-		opened.dir = dir
-	}
-	opened.path = dir + "/http"
+	opened := &httpListener{path: filepath.Join(s.socketDir, "http")}
 	l, err := net.Listen("unix", opened.path)
 	if err != nil {
 		return "", err
@@ -85,9 +74,6 @@ func (s *Server) closeListener(ctx context.Context) error {
 	err := opened.server.Shutdown(ctx)
 	if err != nil {
 		_ = opened.server.Close()
-	}
-	if opened.dir != "" {
-		_ = os.RemoveAll(opened.dir)
 	}
 	return err
 }

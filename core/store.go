@@ -17,6 +17,7 @@ type Store interface {
 	Claims
 	Locks
 	Events
+	Deliveries
 	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error
 	Close() error

@@ -19,13 +19,14 @@ import (
 type Memory struct {
 	now func() time.Time
 
-	mu       sync.Mutex
-	requests []*memoryRequest // by ID, from 1
-	batches  []*memoryBatch   // by ID, from 1
-	events   []core.Event
-	images   map[string]bool
-	keys     map[[2]string]memoryKey
-	locks    map[string]core.Claim
+	mu        sync.Mutex
+	requests  []*memoryRequest // by ID, from 1
+	batches   []*memoryBatch   // by ID, from 1
+	events    []core.Event
+	images    map[string]bool
+	keys      map[[2]string]memoryKey
+	locks     map[string]core.Claim
+	notifiers map[string]*memoryNotifier
 }
 
 type memoryRequest struct {
@@ -377,13 +378,19 @@ func (m *Memory) eventsAfter(sequence int64, limit int, choose func(core.Event) 
 		if e.Sequence <= sequence || len(found) >= limit || !choose(e) {
 			continue
 		}
-		if e.Snapshot != nil {
-			e.Snapshot = copyRequest(e.Snapshot, false)
-		}
-		e.Members = slices.Clone(e.Members)
-		found = append(found, e)
+		found = append(found, m.event(e.Sequence))
 	}
 	return found
+}
+
+// event returns a copy of one.
+func (m *Memory) event(sequence int64) core.Event {
+	e := m.events[sequence-1]
+	if e.Snapshot != nil {
+		e.Snapshot = copyRequest(e.Snapshot, false)
+	}
+	e.Members = slices.Clone(e.Members)
+	return e
 }
 
 // tellRequest adds the event of a request's newest state.

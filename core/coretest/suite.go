@@ -28,6 +28,7 @@ func Store(t *testing.T, open func(t *testing.T) core.Store) {
 		{"secrets", testSecrets},
 		{"lists", testLists},
 		{"events", testEvents},
+		{"deliveries", testDeliveries},
 	} {
 		t.Run(group.name, func(t *testing.T) { group.run(t, open) })
 	}

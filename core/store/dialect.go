@@ -12,9 +12,10 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
-	"modernc.org/sqlite"               // the driver "sqlite"
+	"github.com/jackc/pgx/v5/stdlib"
+	"modernc.org/sqlite" // also the driver "sqlite"
 	sqlitelib "modernc.org/sqlite/lib"
 
 	"github.com/iib-engine/iib/sdk"
@@ -151,11 +152,12 @@ func (s *Store) connectSQLite(name string, readers int) error {
 
 // connectPostgres needs no connection yet: the first query makes one.
 func (s *Store) connectPostgres(address string, connections int) error {
-	db, err := sql.Open("pgx", address)
+	config, err := pgx.ParseConfig(address)
 	if err != nil {
-		// The driver's message may quote the address with its password.
+		// The driver's message quotes the address, perhaps with its password.
 		return sdk.Errorf(sdk.Invalid, "database address: it does not have the form postgres://user@host/database")
 	}
+	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	s.dialect = postgresDialect
@@ -223,7 +225,6 @@ func openSQLite(name string, readers int) (writer, reader *sql.DB, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("open database file: %w", err)
 	}
-	writer.SetMaxOpenConns(1)
 	reader, err = open("query_only(1)", "mmap_size(268435456)")
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open database file: %w", err), writer.Close())

@@ -16,15 +16,12 @@ func (s *Store) Lock(ctx context.Context, name string, claim core.Claim) error {
 		if err := t.lost(claim); err != nil {
 			return err
 		}
-		// The row is there from here on, so that two who want a free name meet.
-		err := t.exec(`INSERT INTO locks (name, request, epoch) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING`,
-			text(name), claim.Request, claim.Epoch)
-		if err != nil {
-			return err
-		}
+		// An update that changes nothing locks the row of whoever holds the name
+		// and tells who that is. Two statements would have a gap between them.
 		var holder core.Claim
-		err = t.row(`SELECT request, epoch FROM locks WHERE name = $1`+t.d.forUpdate, text(name)).
-			Scan(&holder.Request, &holder.Epoch)
+		err := t.row(`INSERT INTO locks (name, request, epoch) VALUES ($1, $2, $3)
+			ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING request, epoch`,
+			text(name), claim.Request, claim.Epoch).Scan(&holder.Request, &holder.Epoch)
 		if err != nil {
 			return err
 		}

@@ -63,7 +63,8 @@ type Store struct {
 
 	ring    keyring
 	now     func() time.Time
-	watch   watch
+	watch   watch[int64]
+	turns   watch[string]
 	listing *listing
 }
 
@@ -83,7 +84,8 @@ func Open(ctx context.Context, address string, options Options) (*Store, error) 
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	s := &Store{ring: ring, now: options.Now, watch: watch{now: options.Now}, listing: newListing()}
+	s := &Store{ring: ring, now: options.Now, listing: newListing()}
+	s.watch.now, s.turns.now = options.Now, options.Now
 	if err := s.connect(address, options.Readers); err != nil {
 		return nil, err
 	}
@@ -158,8 +160,9 @@ func (s *Store) fault(err error, format string, args ...any) error {
 	} else if s.dialect.unavailable(err) {
 		code = sdk.Unavailable
 		// While the database was away nobody could renew, so what has been
-		// seen of claims before says nothing about their workers.
+		// seen of claims and turns before says nothing about their workers.
 		s.watch.reset()
+		s.turns.reset()
 	}
 	return sdk.Errorf(code, "%s: %w", fmt.Sprintf(format, args...), err)
 }

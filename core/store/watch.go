@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// watch is what this process has seen of claims. The zero value, with a clock,
-// has seen nothing.
+// watch is what this process has seen of claims, or of other rights that are
+// lent for a time, by what they are lent for. With a clock it is ready for use.
 //
 // A worker renews its claim by changing the beat in its row. Whoever has seen
 // the same beat for as long as the lease knows that the worker is dead or cut
 // off, without comparing clocks with it.
-type watch struct {
+type watch[K comparable] struct {
 	now func() time.Time
 
 	mu   sync.Mutex
-	seen map[int64]sighting
+	seen map[K]sighting
 }
 
 // beat identifies a renewal of a claim.
@@ -34,43 +34,43 @@ type sighting struct {
 const forgetAfter = time.Hour
 
 // saw records a beat and reports whether it has stood still for the lease.
-func (w *watch) saw(request int64, b beat, lease time.Duration) (dead bool) {
+func (w *watch[K]) saw(key K, b beat, lease time.Duration) (dead bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
-	s, ok := w.seen[request]
+	s, ok := w.seen[key]
 	if !ok || s.beat != b {
 		s = sighting{beat: b, since: now}
 	}
 	s.last = now
 	if w.seen == nil {
-		w.seen = make(map[int64]sighting)
+		w.seen = make(map[K]sighting)
 	}
-	w.seen[request] = s
+	w.seen[key] = s
 	return now.Sub(s.since) >= lease
 }
 
 // forget drops a claim that has ended.
-func (w *watch) forget(request int64) {
+func (w *watch[K]) forget(key K) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.seen, request)
+	delete(w.seen, key)
 }
 
 // prune drops what nobody has asked about for long.
-func (w *watch) prune() {
+func (w *watch[K]) prune() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
-	for request, s := range w.seen {
+	for key, s := range w.seen {
 		if now.Sub(s.last) > forgetAfter {
-			delete(w.seen, request)
+			delete(w.seen, key)
 		}
 	}
 }
 
 // reset starts every lease again.
-func (w *watch) reset() {
+func (w *watch[K]) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.seen)

@@ -1,0 +1,257 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/sdk"
+)
+
+var (
+	rate = flag.Int("rate", 300, "submissions a second in BenchmarkCreateAtRate")
+	rows = flag.Int("rows", 1_000_000, "stored requests in BenchmarkList")
+)
+
+func openBench(b *testing.B) *Store {
+	b.Helper()
+	key := Key{ID: "k", Bytes: bytes.Repeat([]byte{1}, 32)}
+	s, err := Open(b.Context(), "sqlite://"+filepath.Join(b.TempDir(), "iib.db"), Options{Keys: []Key{key}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return s
+}
+
+// submissionOf returns an add of some bundles, about 2 KB of JSON.
+func submissionOf(i int) *core.NewBatch {
+	var images []string
+	for j := range 4 {
+		images = append(images, fmt.Sprintf("registry.test/namespace/operator-bundle-%d@sha256:%064d", j, i))
+	}
+	bundles, _ := json.Marshal(images)
+	from := fmt.Sprintf("registry.test/namespace/index:v4.%d", i%20)
+	fields := map[string]json.RawMessage{"bundles": bundles, "from_index": json.RawMessage(strconv.Quote(from))}
+	for _, name := range []string{"binary_image", "index_image", "distribution_scope", "build_tags", "bundle_mapping", "organization"} {
+		fields[name] = json.RawMessage(`null`)
+	}
+	params, _ := json.Marshal(map[string]any{"bundles": images, "from_index": from})
+	return &core.NewBatch{User: "user-" + strconv.Itoa(i%50) + "@EXAMPLE.COM", Requests: []core.NewRequest{{
+		Type: "add", Queue: "default", Target: from, Params: params, Fields: fields, Images: append(images, from),
+		Secrets: map[string]sdk.Secret{"overwrite_from_index_token": "user:token"},
+		Reason:  "The request was accepted.",
+	}}}
+}
+
+// reportLatencies reports percentiles in milliseconds.
+func reportLatencies(b *testing.B, took []time.Duration) {
+	b.Helper()
+	slices.Sort(took)
+	for _, p := range []struct {
+		unit string
+		at   float64
+	}{{"p50-ms", 0.5}, {"p99-ms", 0.99}, {"max-ms", 1}} {
+		i := min(len(took)-1, int(p.at*float64(len(took))))
+		b.ReportMetric(float64(took[i].Microseconds())/1000, p.unit)
+	}
+}
+
+// BenchmarkCreateAtRate stores submissions that arrive at a steady rate,
+// whether or not the ones before have been answered.
+func BenchmarkCreateAtRate(b *testing.B) {
+	s := openBench(b)
+	took := make([]time.Duration, b.N)
+	var wg sync.WaitGroup
+	begin := time.Now()
+	b.ResetTimer()
+	for i := range b.N {
+		due := begin.Add(time.Duration(i) * time.Second / time.Duration(*rate))
+		time.Sleep(time.Until(due))
+		wg.Go(func() {
+			if _, _, err := s.Create(b.Context(), submissionOf(i)); err != nil {
+				b.Error(err)
+			}
+			took[i] = time.Since(due)
+		})
+	}
+	wg.Wait()
+	reportLatencies(b, took)
+}
+
+// BenchmarkCreate stores submissions of 32 clients as fast as it can.
+func BenchmarkCreate(b *testing.B) {
+	s := openBench(b)
+	took := make([]time.Duration, b.N)
+	next := make(chan int)
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for range 32 {
+		wg.Go(func() {
+			for i := range next {
+				begin := time.Now()
+				if _, _, err := s.Create(b.Context(), submissionOf(i)); err != nil {
+					b.Error(err)
+				}
+				took[i] = time.Since(begin)
+			}
+		})
+	}
+	for i := range b.N {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "creates/s")
+	reportLatencies(b, took)
+}
+
+// BenchmarkLife takes requests through claim, five states, values and end, with
+// 16 workers.
+func BenchmarkLife(b *testing.B) {
+	s := openBench(b)
+	var wg sync.WaitGroup
+	next := make(chan int)
+	b.ResetTimer()
+	for w := range 16 {
+		wg.Go(func() {
+			for i := range next {
+				if err := live(b, s, i, strconv.Itoa(w)); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	for i := range b.N {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+}
+
+func live(b *testing.B, s *Store, i int, worker string) error {
+	requests, _, err := s.Create(b.Context(), submissionOf(i))
+	if err != nil {
+		return err
+	}
+	_, claim, err := s.Claim(b.Context(), requests[0].ID, worker, time.Minute)
+	if err != nil {
+		return err
+	}
+	for _, reason := range []string{"resolving", "editing", "building", "pushing"} {
+		change := &core.Change{State: core.InProgress, Reason: reason, Fields: map[string]json.RawMessage{reason: json.RawMessage(`"x"`)}}
+		if _, err := s.Change(b.Context(), claim, change); err != nil {
+			return err
+		}
+	}
+	_, err = s.Change(b.Context(), claim, &core.Change{State: core.Complete, Reason: "done", Arches: []string{"amd64"}})
+	return err
+}
+
+// fill stores requests by SQL: 50 users, 200 indexes, 8 types, batches of one
+// to ten, nine of ten ended, half of them with an image of their own.
+func fill(b *testing.B, s *Store, n int) {
+	b.Helper()
+	const numbers = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) `
+	err := s.write(b.Context(), func(t *tx) error {
+		for _, query := range []string{
+			numbers + `INSERT INTO batches (submitter, open, failed) SELECT 'user-' || (i % 50), 0, 0 FROM n`,
+			numbers + `INSERT INTO requests (batch, type, submitter, state, from_index, index_image, position, revision, accepted,
+				queue, target, overwrite, cancel_reason)
+			SELECT 1 + (i - 1) / (1 + i % 10), 'type-' || (i * 7 % 8), 'user-' || (i % 50),
+				CASE WHEN i % 10 = 0 THEN 'in_progress' WHEN i % 3 = 0 THEN 'failed' ELSE 'complete' END,
+				'registry.test/namespace/index:v4.' || (i * 31 % 200),
+				CASE WHEN i % 10 = 0 THEN '' WHEN i % 2 = 0 THEN 'registry.test/iib/build:' || i
+					ELSE 'registry.test/namespace/index:v4.' || (i * 31 % 200) END,
+				2, 1, 1700000000000000 + i, 'default', '', $2, '' FROM n`,
+			numbers + `INSERT INTO submissions (request, params) SELECT i, '{"bundles":["registry.test/namespace/bundle:' || i || '"]}' FROM n`,
+			numbers + `INSERT INTO revisions (request, revision, arches, fields)
+				SELECT i, 1, '["amd64","arm64","ppc64le","s390x"]', '{"bundles":["registry.test/namespace/bundle:' || i || '"]}' FROM n`,
+			numbers + `INSERT INTO history (request, position, revision, time, state, reason)
+				SELECT i, 1, 1, 1700000000000000 + i, 'in_progress', 'accepted' FROM n`,
+			`INSERT INTO history (request, position, revision, time, state, reason)
+				SELECT id, 2, 1, accepted + 1, state, 'next' FROM requests`,
+			`INSERT INTO runs (request, open, attempt, epoch, worker, beat, lease, expires, released, not_before)
+				SELECT id, state = 'in_progress', 1, 1, '', 0, 0, 0, 0, 0 FROM requests`,
+			`INSERT INTO images (spec) SELECT DISTINCT from_index FROM requests`,
+			`INSERT INTO events (sequence, kind, time, batch, request, position, state)
+				SELECT id, 'request', accepted, batch, id, 2, state FROM requests`,
+			`UPDATE counters SET value = (SELECT max(sequence) FROM events) WHERE name = 'event'`,
+		} {
+			var args []any
+			if len(query) > len(numbers) && query[:len(numbers)] == numbers {
+				args = append(args, n)
+			}
+			if bytes.Contains([]byte(query), []byte("$2")) {
+				args = append(args, false)
+			}
+			if err := t.exec(query, args...); err != nil {
+				return fmt.Errorf("%s: %w", query, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkList reads any page of a long list, for each filter. The first list
+// of a process, which fills its listing, is reported as fill-ms.
+func BenchmarkList(b *testing.B) {
+	s := openBench(b)
+	fill(b, s, *rows)
+	for _, c := range []struct {
+		name   string
+		filter core.Filter
+	}{
+		{"everything", core.Filter{}},
+		{"state", core.Filter{State: core.Complete}},
+		{"in progress", core.Filter{State: core.InProgress}},
+		{"batch", core.Filter{HasBatch: true, Batch: 77}},
+		{"type", core.Filter{Type: "type-3"}},
+		{"user", core.Filter{User: "user-7"}},
+		{"index image of many", core.Filter{IndexImage: "registry.test/namespace/index:v4.31"}},
+		{"index image of one", core.Filter{IndexImage: "registry.test/iib/build:4242"}},
+		{"from index", core.Filter{FromIndex: "registry.test/namespace/index:v4.31"}},
+		{"from index prefix", core.Filter{FromIndexPrefix: "registry.test/namespace/index:v4.1"}},
+		{"user, from index, state", core.Filter{User: "user-7", FromIndex: "registry.test/namespace/index:v4.17", State: core.Complete}},
+		{"all that match everything", core.Filter{FromIndexPrefix: "registry.test/", State: core.Complete, Type: "type-1"}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			random := rand.New(rand.NewPCG(1, 1))
+			begin := time.Now()
+			_, total, err := s.List(b.Context(), c.filter, core.Page{Size: 20})
+			if err != nil {
+				b.Fatal(err)
+			}
+			filled := time.Since(begin)
+			took := make([]time.Duration, 0, 1024)
+			for b.Loop() {
+				begin := time.Now()
+				page := core.Page{Size: 20, Number: 1 + random.IntN(1+int(total)/20)}
+				if _, _, err := s.List(b.Context(), c.filter, page); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(begin))
+			}
+			reportLatencies(b, took)
+			b.ReportMetric(float64(filled.Milliseconds()), "first-ms")
+			b.ReportMetric(float64(total), "matches")
+		})
+	}
+}

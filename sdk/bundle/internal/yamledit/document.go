@@ -109,6 +109,7 @@ func (d *Document) Bytes() []byte { return d.src }
 // stays as it was and no change waits any longer.
 func (d *Document) Apply() error {
 	if len(d.edits) == 0 {
+		d.touched = nil
 		return nil
 	}
 	next, err := d.applied()

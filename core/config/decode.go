@@ -91,17 +91,15 @@ func (d *decoder) decodeBlocks(n *node) {
 func (d *decoder) child(b *hclsyntax.Block, schema *Block) *node {
 	header := b.DefRange()
 	if len(b.Labels) != len(schema.Labels) {
-		detail := "A %s block has no label. Remove it."
-		args := []any{b.Type}
+		advice := "has no label. Remove it."
 		if len(schema.Labels) > 0 {
-			detail = "A %s block is written %s. Correct the labels."
-			args = append(args, usage(schema))
+			advice = "is written " + usage(schema) + ". Correct the labels."
 		}
 		at := header
 		if extra := len(schema.Labels); len(b.LabelRanges) > extra {
 			at = b.LabelRanges[extra]
 		}
-		d.errorf(at, "Wrong labels", detail, args...)
+		d.errorf(at, "Wrong labels", "%s %s", schema.label(), advice)
 		if schema.variants != nil && len(b.Labels) == 0 {
 			return nil
 		}
@@ -146,8 +144,11 @@ func (d *decoder) unknownSetting(attr *hclsyntax.Attribute, in *Block) {
 			"%s is a block, not a setting. Write %s without the equals sign.", quote(attr.Name), usage(b))
 		return
 	}
-	d.errorf(attr.NameRange, "Unknown setting", "%s has no setting %s.%s",
-		in.label(), quote(attr.Name), known(attr.Name, in.attributeNames()))
+	hint := known(attr.Name, in.attributeNames())
+	if in.Name == "" {
+		hint = homeOf(attr.Name, in)
+	}
+	d.errorf(attr.NameRange, "Unknown setting", "%s has no setting %s.%s", in.label(), quote(attr.Name), hint)
 }
 
 func (d *decoder) unknownBlock(b *hclsyntax.Block, in *Block) {
@@ -158,6 +159,16 @@ func (d *decoder) unknownBlock(b *hclsyntax.Block, in *Block) {
 	}
 	d.errorf(b.DefRange(), "Unknown block", "%s has no block %s.%s",
 		in.label(), quote(b.Type), known(b.Type, in.blockNames()))
+}
+
+// homeOf tells which block a setting belongs to that stands outside of all.
+func homeOf(name string, file *Block) string {
+	for i := range file.Blocks {
+		if b := &file.Blocks[i]; b.attribute(name) != nil {
+			return fmt.Sprintf(" Put it into the block %s.", usage(b))
+		}
+	}
+	return " Put it into a block."
 }
 
 // title names the block at the beginning of a sentence: plugin "x".
@@ -188,7 +199,7 @@ func (b *Block) label() string {
 	if b.Name == "" {
 		return "The file"
 	}
-	return fmt.Sprintf("A %s block", b.Name)
+	return sentence(article(b.Name)) + " block"
 }
 
 // usage shows how a block is written.

@@ -422,6 +422,10 @@ var pluginBlock = Block{
 				Doc: "How long a call of a gate, notifier, customizer or builder, or a request to a service, may take. Empty is only limited by the request's own time.",
 			},
 			{
+				Name: "pass_authorization", Type: Bool, Default: "false",
+				Doc: "Hand the `Authorization` header of callers to a service that recognizes users itself, as a registry does. Otherwise it gets the user's name only.",
+			},
+			{
 				Name: "insecure_transport", Type: Bool, Default: "false",
 				Doc: "Talk to the plugin without TLS, over a socket that only this user can open. For plugins in languages whose library cannot do otherwise.",
 			},

@@ -166,12 +166,12 @@ func (d *decoder) checkPlugins(root *node) {
 		}
 		if required && n.settings["checksum"] == nil && n.body.Attributes["checksum"] == nil {
 			d.errorf(n.header, "Missing checksum",
-				"%s has no checksum, and the server block demands one. Add checksum = \"sha256:...\".", n.title())
+				"%s has no checksum, and the server block demands one. Add checksum = \"sha256:...\".", sentence(n.title()))
 		}
 		if kind == "service" && !n.set("mount") && !n.set("mounts") && !n.has("listener") &&
 			n.body.Attributes["mount"] == nil && n.body.Attributes["mounts"] == nil {
 			d.errorf(n.header, "Missing mount",
-				"%s is a service, but answers nowhere. Add mount = \"/%s/\" or a listener block.", n.title(), n.labels[0])
+				"%s is a service, but answers nowhere. Add mount = \"/%s/\" or a listener block.", sentence(n.title()), n.labels[0])
 		}
 	}
 	for _, n := range root.all("plugin") {
@@ -277,7 +277,7 @@ func (d *decoder) checkCustomizers(root *node) {
 	for _, o := range root.all("organization") {
 		if steps := o.all("customize"); len(steps) > 0 && !usable {
 			d.errorf(o.header, "Missing customizer",
-				"%s has steps, but there is no enabled plugin of kind \"customizer\". Add one, or remove the block.", o.title())
+				"%s has steps, but there is no enabled plugin of kind \"customizer\". Add one, or remove the block.", sentence(o.title()))
 			continue
 		}
 		for _, step := range o.all("customize") {

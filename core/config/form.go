@@ -189,7 +189,7 @@ var (
 		},
 	}
 	modeForm = &form{
-		name: "mode", is: "the mode of a socket",
+		name: "file mode", is: "the mode of a socket",
 		advice: `Write three octal digits after a zero, such as "0660".`,
 		check:  matching(`0[0-7]{3}`),
 	}

@@ -244,7 +244,7 @@ var registryBlock = Block{
 		},
 		{
 			Name: "plain_http", Type: List, form: hostForm,
-			Doc: "Registries that speak HTTP without TLS. Registries on a loopback address do so anyway.",
+			Doc: "Registries that speak HTTP without TLS. The engine's own need not be listed.",
 		},
 		{
 			Name: "ca_files", Type: Map, form: hostForm,

@@ -81,7 +81,7 @@ func parse(r *reporter, text []byte, env func(string) (string, bool)) *Config {
 	}
 	syntax := r.found
 	d.scope.define(locals, r)
-	root := d.decode(body, &language, nil, hcl.Range{Filename: r.file, Start: hcl.InitialPos, End: hcl.InitialPos})
+	root := d.decode(body, &node{block: &language, header: hcl.Range{Start: hcl.InitialPos, End: hcl.InitialPos}})
 	c := d.config(root, where)
 	if syntax.HasErrors() {
 		r.found = append(syntax, outside(r.found[len(syntax):], syntax, body)...)

@@ -43,7 +43,7 @@ plugin "one" {
   }
   listener "127.0.0.1:8080" {} # ERROR: Duplicate address
   listener "unix:relative.sock" {} # ERROR: Invalid address
-  listener "unix:/run/x.sock" { mode = "777" } # ERROR: Invalid mode
+  listener "unix:/run/x.sock" { mode = "777" } # ERROR: Invalid file mode
 }
 plugin "two" {
   kind     = "service"

@@ -55,7 +55,7 @@ func (d *decoder) body(n, owner *node) Body {
 func (b *Body) Values(schema Schema) ([]byte, Diagnostics) {
 	d := &decoder{reporter: &reporter{source: b.source}, scope: b.scope}
 	if d.checkSchema(b, &schema) {
-		n := d.decode(b.body, &Block{Name: b.blockName(), Schema: schema}, b.blockLabels(), b.header)
+		n := d.decode(b.body, b.node(schema))
 		if !d.found.HasErrors() {
 			data, err := json.Marshal(n.values())
 			if err == nil {
@@ -67,19 +67,12 @@ func (b *Body) Values(schema Schema) ([]byte, Diagnostics) {
 	return nil, d.found.sorted()
 }
 
-// blockName is what messages call the block whose settings these are.
-func (b *Body) blockName() string {
-	if b.owner.block.Name == "plugin" {
-		return "config"
+// node returns the block whose settings these are, with the plugin's schema.
+func (b *Body) node(schema Schema) *node {
+	if b.owner.block.Name == "customize" {
+		return &node{block: &Block{Name: "customize", Schema: schema}, labels: b.owner.labels, header: b.header, parent: b.owner.parent}
 	}
-	return b.owner.block.Name
-}
-
-func (b *Body) blockLabels() []string {
-	if b.owner.block.Name == "plugin" {
-		return nil
-	}
-	return b.owner.labels
+	return &node{block: &Block{Name: "config", Schema: schema}, header: b.header, parent: b.owner}
 }
 
 // checkSchema reports types that this engine does not know: a plugin of
@@ -173,10 +166,10 @@ func (b *Body) FieldRange(field string) Range {
 func (b *Body) Rejected(field, message string) Diagnostic {
 	r := reporter{source: b.source}
 	message = r.redact(message)
-	detail := fmt.Sprintf("%s says: %s.", b.owner.title(), strings.TrimRight(message, ". "))
+	detail := fmt.Sprintf("%s says: %s.", sentence(b.owner.title()), strings.TrimRight(message, ". "))
 	if field != "" {
 		detail = fmt.Sprintf("%s does not accept its setting %s: %s.",
-			b.owner.title(), quote(field), strings.TrimRight(message, ". "))
+			sentence(b.owner.title()), quote(field), strings.TrimRight(message, ". "))
 	}
 	r.errorf(b.fieldRange(field), "Invalid setting", "%s", detail)
 	return r.found[0]

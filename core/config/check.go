@@ -1,21 +1,26 @@
 package config
 
 import (
+	"net"
+	"net/netip"
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/hashicorp/hcl/v2"
 )
 
 // check reports mistakes that show only when blocks are seen together.
-func (d *decoder) check(root *node) {
+func (d *decoder) check(root *node, c *Config) {
 	root.walk(func(n *node) {
 		d.checkLabel(n)
 		d.checkReferences(n, root)
 	})
 	d.checkServer(root)
+	d.checkExposure(root, c)
 	d.checkStorage(root)
 	d.checkPlugins(root)
-	d.checkMounts(root)
+	d.checkMounts(root, c)
 	d.checkBuilder(root)
 	d.checkCustomizers(root)
 }
@@ -57,7 +62,9 @@ func (d *decoder) checkReferences(n, root *node) {
 func namesOf(root *node, kind string) []string {
 	var names []string
 	for _, n := range root.all(kind) {
-		names = append(names, n.labels[0])
+		if name := n.labels[0]; name != "" {
+			names = append(names, name)
+		}
 	}
 	if kind == "queue" && !contains(names, DefaultQueue) {
 		names = append(names, DefaultQueue)
@@ -88,6 +95,25 @@ func (d *decoder) checkServer(root *node) {
 	}
 }
 
+// checkExposure warns when everybody in the network may submit requests.
+func (d *decoder) checkExposure(root *node, c *Config) {
+	host, _, err := net.SplitHostPort(c.Server.Listen)
+	if err != nil || !c.Identity.Anonymous || host == "localhost" {
+		return
+	}
+	if address, err := netip.ParseAddr(host); err == nil && address.IsLoopback() {
+		return
+	}
+	at := root.one("server").at("listen")
+	for _, n := range root.all("identity") {
+		if n.labels[0] == "none" {
+			at = n.header
+		}
+	}
+	d.warnf(at, "Open to everybody",
+		"The engine does not only listen on this machine, and whoever reaches it may submit requests without being recognized. Use another identity block, or listen on a loopback address.")
+}
+
 // checkStorage reports settings of which only one may be used.
 func (d *decoder) checkStorage(root *node) {
 	secrets := root.one("secrets")
@@ -115,6 +141,7 @@ var onlyFor = []struct {
 	{"mount", []string{"service"}},
 	{"mounts", []string{"service"}},
 	{"listener", []string{"service"}},
+	{"pass_authorization", []string{"service"}},
 	{"timeout", []string{"gate", "notifier", "customizer", "builder", "service"}},
 }
 
@@ -139,12 +166,12 @@ func (d *decoder) checkPlugins(root *node) {
 		}
 		if required && n.settings["checksum"] == nil && n.body.Attributes["checksum"] == nil {
 			d.errorf(n.header, "Missing checksum",
-				"%s has no checksum, and the server block demands one. Add checksum = \"sha256:...\".", n.title())
+				"%s has no checksum, and the server block demands one. Add checksum = \"sha256:...\".", sentence(n.title()))
 		}
 		if kind == "service" && !n.set("mount") && !n.set("mounts") && !n.has("listener") &&
 			n.body.Attributes["mount"] == nil && n.body.Attributes["mounts"] == nil {
 			d.errorf(n.header, "Missing mount",
-				"%s is a service, but answers nowhere. Add mount = \"/%s/\" or a listener block.", n.title(), n.labels[0])
+				"%s is a service, but answers nowhere. Add mount = \"/%s/\" or a listener block.", sentence(n.title()), n.labels[0])
 		}
 	}
 	for _, n := range root.all("plugin") {
@@ -183,33 +210,30 @@ func (d *decoder) checkListeners(n *node) {
 }
 
 // checkMounts reports paths and addresses that two services answer on.
-func (d *decoder) checkMounts(root *node) {
+func (d *decoder) checkMounts(root *node, c *Config) {
 	mounts := make(map[string]string)
-	addresses := map[string]string{root.one("server").text("listen"): "the server itself"}
+	addresses := map[string]string{c.Server.Listen: "the server itself"}
 	for _, n := range root.all("plugin") {
 		if !n.flag("enabled") {
 			continue
 		}
-		claim := func(taken map[string]string, what, key string, s *setting, i int, header *node) {
-			other, ok := taken[key]
-			if !ok {
-				taken[key] = n.title()
+		claim := func(taken map[string]string, what, key, shown string, at hcl.Range) {
+			if other, ok := taken[key]; ok {
+				d.errorf(at, "Duplicate "+what, "%s is taken by %s already. Choose another, or disable one of the two.",
+					sentence(shown), other)
 				return
 			}
-			at := header.header
-			if s != nil {
-				at = s.element(i)
-			}
-			d.errorf(at, "Duplicate "+what, "%s is taken by %s already. Choose another, or disable one of the two.", quote(key), other)
+			taken[key] = n.title()
 		}
 		if n.set("mount") {
-			claim(mounts, "mount", n.text("mount"), n.settings["mount"], -1, n)
+			m := n.text("mount")
+			claim(mounts, "mount", m, n.shown("mount", m), n.at("mount"))
 		}
 		for i, m := range n.list("mounts") {
-			claim(mounts, "mount", m, n.settings["mounts"], i, n)
+			claim(mounts, "mount", m, n.shown("mounts", m), n.settings["mounts"].element(i))
 		}
 		for _, l := range n.all("listener") {
-			claim(addresses, "address", l.labels[0], nil, 0, l)
+			claim(addresses, "address", l.labels[0], quote(l.labels[0]), l.header)
 		}
 	}
 }
@@ -225,7 +249,7 @@ func (d *decoder) checkBuilder(root *node) {
 		}
 		if name != "" && n.labels[0] == name && !usable && n.text("kind") != "" {
 			d.errorf(build.at("builder"), "Unusable builder",
-				"%s is not an enabled plugin of kind \"builder\".%s", quote(name), known("", builders))
+				"%s is not an enabled plugin of kind \"builder\".%s", sentence(build.shown("builder", name)), known("", builders))
 		}
 	}
 	if name == "" && len(builders) > 1 {
@@ -253,13 +277,14 @@ func (d *decoder) checkCustomizers(root *node) {
 	for _, o := range root.all("organization") {
 		if steps := o.all("customize"); len(steps) > 0 && !usable {
 			d.errorf(o.header, "Missing customizer",
-				"%s has steps, but there is no enabled plugin of kind \"customizer\". Add one, or remove the block.", o.title())
+				"%s has steps, but there is no enabled plugin of kind \"customizer\". Add one, or remove the block.", sentence(o.title()))
 			continue
 		}
 		for _, step := range o.all("customize") {
 			if name := step.text("plugin"); unusable[name] {
 				d.errorf(step.at("plugin"), "Unusable customizer",
-					"%s is not an enabled plugin of kind \"customizer\". Name another, or leave the setting out.", quote(name))
+					"%s is not an enabled plugin of kind \"customizer\". Name another, or leave the setting out.",
+					sentence(step.shown("plugin", name)))
 			}
 		}
 	}

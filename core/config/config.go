@@ -103,9 +103,8 @@ func (a Access) MayOverwrite(user string) bool { return slices.Contains(a.Privil
 
 // Database is where requests are stored.
 type Database struct {
-	// SQLite is the absolute path of the database file; empty if Postgres is set.
-	SQLite   string     `json:"sqlite"`
-	Postgres sdk.Secret `json:"postgres" show:"url"`
+	// URL is "sqlite:" and an absolute path, or a postgres:// URL.
+	URL sdk.Secret `json:"url" show:"url"`
 }
 
 // Redis is the queue.
@@ -279,9 +278,9 @@ func decodeDatabase(n *node, dataDir string) Database {
 		url = "sqlite:iib.db"
 	}
 	if file, ok := strings.CutPrefix(url, "sqlite:"); ok {
-		return Database{SQLite: inDir(dataDir, file)}
+		url = "sqlite:" + inDir(dataDir, file)
 	}
-	return Database{Postgres: sdk.Secret(url)}
+	return Database{URL: sdk.Secret(url)}
 }
 
 func decodeSecrets(n *node, place place, dataDir string) Secrets {

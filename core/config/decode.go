@@ -13,6 +13,8 @@ import (
 type node struct {
 	block  *Block
 	labels []string
+	// parent is nil for the file itself.
+	parent *node
 	// header is the block's type and labels; labelRanges are those of the labels.
 	header      hcl.Range
 	labelRanges []hcl.Range
@@ -29,15 +31,17 @@ type decoder struct {
 	scope *scope
 }
 
-// decode reads a body. A mistake is reported and leaves its setting out, so
-// that the rest is checked as well.
-func (d *decoder) decode(body *hclsyntax.Body, block *Block, labels []string, header hcl.Range) *node {
-	n := &node{block: block, labels: labels, header: header, body: body, settings: make(map[string]*setting)}
+// decode reads the body of a block of which the rest is known, and returns n. A
+// mistake is reported and leaves its setting out, so that the rest is checked as
+// well.
+func (d *decoder) decode(body *hclsyntax.Body, n *node) *node {
+	block := n.block
+	n.body, n.settings = body, make(map[string]*setting)
 	for name, attr := range body.Attributes {
 		a := block.attribute(name)
 		if a == nil {
 			if !block.open {
-				d.unknownSetting(attr, block)
+				d.unknownSetting(attr, n)
 			}
 			continue
 		}
@@ -49,8 +53,8 @@ func (d *decoder) decode(body *hclsyntax.Body, block *Block, labels []string, he
 		a := &block.Attributes[i]
 		attr := body.Attributes[a.Name]
 		if a.Required && attr == nil {
-			d.errorf(header, "Missing setting", "%s needs the setting %s. Add a line %s = %s.",
-				n.title(), quote(a.Name), a.Name, example(a))
+			d.errorf(n.header, "Missing setting", "%s needs the setting %s. Add a line %s = %s.",
+				sentence(n.title()), quote(a.Name), a.Name, example(a))
 		}
 	}
 	d.decodeBlocks(n)
@@ -63,16 +67,16 @@ func (d *decoder) decodeBlocks(n *node) {
 		schema := n.block.block(b.Type)
 		if schema == nil {
 			if !n.block.open {
-				d.unknownBlock(b, n.block)
+				d.unknownBlock(b, n)
 			}
 			continue
 		}
 		count[b.Type]++
 		if count[b.Type] > 1 && !schema.Multiple {
 			d.errorf(b.DefRange(), "Duplicate block",
-				"There is only one %s block in %s. Put the settings of both into one.", b.Type, n.place())
+				"There is only one %s block in %s. Put the settings of both into one.", b.Type, n.title())
 		}
-		if child := d.child(b, schema); child != nil {
+		if child := d.child(b, schema, n); child != nil {
 			if schema.unique {
 				d.checkUnique(n, child)
 			}
@@ -81,27 +85,25 @@ func (d *decoder) decodeBlocks(n *node) {
 	}
 	for i := range n.block.Blocks {
 		if schema := &n.block.Blocks[i]; schema.Required && count[schema.Name] == 0 {
-			d.errorf(n.header, "Missing block", "%s needs a block %s {...}. Add one.", n.title(), schema.Name)
+			d.errorf(n.header, "Missing block", "%s needs a block %s {...}. Add one.", sentence(n.title()), schema.Name)
 		}
 	}
 }
 
 // child reads one block that the schema knows. It is nil if the labels are so
 // wrong that the body cannot be judged.
-func (d *decoder) child(b *hclsyntax.Block, schema *Block) *node {
+func (d *decoder) child(b *hclsyntax.Block, schema *Block, parent *node) *node {
 	header := b.DefRange()
 	if len(b.Labels) != len(schema.Labels) {
-		detail := "A %s block has no label. Remove it."
-		args := []any{b.Type}
+		advice := "has no label. Remove it."
 		if len(schema.Labels) > 0 {
-			detail = "A %s block is written %s. Correct the labels."
-			args = append(args, usage(schema))
+			advice = "is written " + usage(schema) + ". Correct the labels."
 		}
 		at := header
 		if extra := len(schema.Labels); len(b.LabelRanges) > extra {
 			at = b.LabelRanges[extra]
 		}
-		d.errorf(at, "Wrong labels", detail, args...)
+		d.errorf(at, "Wrong labels", "%s block %s", sentence(article(schema.Name)), advice)
 		if schema.variants != nil && len(b.Labels) == 0 {
 			return nil
 		}
@@ -124,9 +126,7 @@ func (d *decoder) child(b *hclsyntax.Block, schema *Block) *node {
 	for len(labels) < len(schema.Labels) {
 		labels, ranges = append(labels, ""), append(ranges, header)
 	}
-	n := d.decode(b.Body, schema, labels, header)
-	n.labelRanges = ranges
-	return n
+	return d.decode(b.Body, &node{block: schema, labels: labels, labelRanges: ranges, header: header, parent: parent})
 }
 
 func (d *decoder) checkUnique(parent, child *node) {
@@ -140,55 +140,57 @@ func (d *decoder) checkUnique(parent, child *node) {
 	}
 }
 
-func (d *decoder) unknownSetting(attr *hclsyntax.Attribute, in *Block) {
-	if b := in.block(attr.Name); b != nil {
+func (d *decoder) unknownSetting(attr *hclsyntax.Attribute, n *node) {
+	if b := n.block.block(attr.Name); b != nil {
 		d.errorf(attr.NameRange, "Unknown setting",
 			"%s is a block, not a setting. Write %s without the equals sign.", quote(attr.Name), usage(b))
 		return
 	}
-	d.errorf(attr.NameRange, "Unknown setting", "%s has no setting %s.%s",
-		in.label(), quote(attr.Name), known(attr.Name, in.attributeNames()))
+	hint := known(attr.Name, n.block.attributeNames())
+	if n.parent == nil {
+		hint = homeOf(attr.Name, n.block)
+	}
+	d.errorf(attr.NameRange, "Unknown setting", "%s has no setting %s.%s", sentence(n.title()), quote(attr.Name), hint)
 }
 
-func (d *decoder) unknownBlock(b *hclsyntax.Block, in *Block) {
-	if a := in.attribute(b.Type); a != nil {
+func (d *decoder) unknownBlock(b *hclsyntax.Block, n *node) {
+	if a := n.block.attribute(b.Type); a != nil {
 		d.errorf(b.DefRange(), "Unknown block",
 			"%s is a setting, not a block. Write %s = %s.", quote(b.Type), a.Name, example(a))
 		return
 	}
 	d.errorf(b.DefRange(), "Unknown block", "%s has no block %s.%s",
-		in.label(), quote(b.Type), known(b.Type, in.blockNames()))
+		sentence(n.title()), quote(b.Type), known(b.Type, n.block.blockNames()))
 }
 
-// title names the block at the beginning of a sentence: plugin "x".
-func (n *node) title() string {
-	if n.block.Name == "" {
-		return "The file"
-	}
-	var b strings.Builder
-	b.WriteString(n.block.Name)
-	for _, l := range n.labels {
-		if l != "" {
-			b.WriteString(" " + quote(l))
+// homeOf tells which block a setting belongs to that stands outside of all.
+func homeOf(name string, file *Block) string {
+	for i := range file.Blocks {
+		if b := &file.Blocks[i]; b.attribute(name) != nil {
+			return fmt.Sprintf(" Put it into the block %s.", usage(b))
 		}
 	}
-	return b.String()
+	return " Put it into a block."
 }
 
-// place names the block inside of a sentence.
-func (n *node) place() string {
-	if n.block.Name == "" {
+// title names the block: plugin "x", the server block.
+func (n *node) title() string {
+	switch {
+	case n.parent == nil:
 		return "the file"
+	case len(n.labels) > 0:
+		var b strings.Builder
+		b.WriteString(n.block.Name)
+		for _, l := range n.labels {
+			if l != "" {
+				b.WriteString(" " + quote(l))
+			}
+		}
+		return b.String()
+	case n.parent.parent == nil:
+		return "the " + n.block.Name + " block"
 	}
-	return n.title()
-}
-
-// label names the kind of block at the beginning of a sentence.
-func (b *Block) label() string {
-	if b.Name == "" {
-		return "The file"
-	}
-	return fmt.Sprintf("A %s block", b.Name)
+	return "the " + n.block.Name + " block of " + n.parent.title()
 }
 
 // usage shows how a block is written.
@@ -245,7 +247,7 @@ func (n *node) one(name string) *node {
 	if block == nil {
 		panic("config: the schema has no block " + name)
 	}
-	return &node{block: block, header: n.header}
+	return &node{block: block, header: n.header, parent: n}
 }
 
 // has reports whether the file has a block of that kind here.

@@ -95,10 +95,9 @@ func (c *Change) compareSettings(prefix string, was, is map[string]any) {
 	}
 }
 
-// restarts are the settings that are read only once, as Config has them. The
-// two that the language does not name are what database.url becomes.
+// restarts are the settings that are read only once.
 var restarts = func() map[string]bool {
-	found := map[string]bool{"database.sqlite": true, "database.postgres": true}
+	found := make(map[string]bool)
 	var walk func(prefix string, s *Schema)
 	walk = func(prefix string, s *Schema) {
 		for _, a := range s.Attributes {

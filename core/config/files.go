@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -25,31 +26,31 @@ func (c *Config) CheckFiles() Diagnostics {
 	}
 	for _, f := range c.namedFiles() {
 		if err := readable(f.path); err != nil {
-			r.errorf(f.at, "Missing file", "The file %s cannot be used: %v. Make it, or correct %s.", quote(f.path), err, f.setting)
+			r.errorf(f.at, "Missing file", "The file %s cannot be used: %v. Make it, or correct %s.", f.shown, err, f.setting)
 		}
 	}
 	return r.found.sorted()
 }
 
 func (c *Config) checkBinary(p *Plugin, r *reporter) {
-	at := p.node.at("path")
+	at, file, name := p.node.at("path"), p.node.shown("path", p.Path), quote(p.Name)
 	info, err := os.Stat(p.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		r.errorf(at, "Missing plugin file", "The plugin %s has no file %s.%s Build or install it, or correct its path.",
-			quote(p.Name), quote(p.Path), didYouMean(p.node.text("path"), c.pluginFiles()))
+			name, file, suggestFile(p, c.Server.PluginDir))
 		return
 	case err != nil:
 		r.errorf(at, "Missing plugin file", "The file %s of the plugin %s cannot be used: %v. Correct its path or its permissions.",
-			quote(p.Path), quote(p.Name), reason(err))
+			file, name, reason(err))
 		return
 	case !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0:
 		r.errorf(at, "Unusable plugin file", "The file %s of the plugin %s is not a program. Correct the path, or make it executable.",
-			quote(p.Path), quote(p.Name))
+			file, name)
 		return
 	case info.Mode().Perm()&0o022 != 0:
 		r.warnf(at, "Writable plugin file",
-			"Others than its owner can change the file %s, and so what the engine runs. Take the write permission away.", quote(p.Path))
+			"Others than its owner can change the file %s, and so what the engine runs. Take the write permission away.", file)
 	}
 	if p.Checksum == "" {
 		return
@@ -58,21 +59,27 @@ func (c *Config) checkBinary(p *Plugin, r *reporter) {
 	switch {
 	case err != nil:
 		r.errorf(at, "Unusable plugin file", "The file %s of the plugin %s cannot be read: %v. Correct its permissions.",
-			quote(p.Path), quote(p.Name), reason(err))
+			file, name, reason(err))
 	case sum != p.Checksum:
 		r.errorf(p.node.at("checksum"), "Wrong checksum",
-			"The file %s of the plugin %s has the checksum %s. If you trust the file, write that.", quote(p.Path), quote(p.Name), quote(sum))
+			"The file %s of the plugin %s has the checksum %s. If you trust the file, write that.", file, name, quote(sum))
 	}
 }
 
-// pluginFiles returns the names in the plugin directory, for suggestions.
-func (c *Config) pluginFiles() []string {
-	entries, _ := os.ReadDir(c.Server.PluginDir)
+// suggestFile proposes a file of the plugin directory.
+func suggestFile(p *Plugin, dir string) string {
+	if s := p.node.settings["path"]; s != nil && s.secret() {
+		return ""
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ""
+	}
 	var names []string
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	return names
+	return didYouMean(filepath.Base(p.Path), names)
 }
 
 func checksum(path string) (string, error) {
@@ -92,6 +99,7 @@ func checksum(path string) (string, error) {
 type namedFile struct {
 	setting string
 	path    string
+	shown   string
 	at      hcl.Range
 }
 
@@ -99,7 +107,7 @@ func (c *Config) namedFiles() []namedFile {
 	var files []namedFile
 	add := func(n *node, name, path string) {
 		if path != "" {
-			files = append(files, namedFile{setting: name, path: path, at: n.at(name)})
+			files = append(files, namedFile{setting: name, path: path, shown: n.shown(name, path), at: n.at(name)})
 		}
 	}
 	if tls := c.Server.TLS; tls != nil {

@@ -189,7 +189,7 @@ var (
 		},
 	}
 	modeForm = &form{
-		name: "mode", is: "the mode of a socket",
+		name: "file mode", is: "the mode of a socket",
 		advice: `Write three octal digits after a zero, such as "0660".`,
 		check:  matching(`0[0-7]{3}`),
 	}
@@ -306,7 +306,7 @@ func checkWeb(s string) error {
 
 func checkDatabase(s string) error {
 	if file, ok := strings.CutPrefix(s, "sqlite:"); ok {
-		if file == "" || strings.ContainsAny(file, "?#\x00") {
+		if file == "" || strings.ContainsAny(file, "?#\x00") || strings.HasPrefix(file, "//") && !strings.HasPrefix(file, "///") {
 			return errors.New("after the scheme comes the path of a file and nothing else")
 		}
 		return nil
@@ -397,7 +397,7 @@ func checkPush(s string) error {
 	for _, p := range placeholder.FindAllString(s, -1) {
 		name := strings.Trim(p, "{}")
 		if name != "registry" && name != "request_id" {
-			return quoting(fmt.Sprintf("there is no placeholder %s.%s", printable(p), didYouMean(name, placeholders)))
+			return quoting(fmt.Sprintf("there is no placeholder %s%s", printable(p), aside(didYouMean(name, placeholders))))
 		}
 	}
 	if !strings.Contains(s, "{request_id}") {

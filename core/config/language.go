@@ -244,7 +244,7 @@ var registryBlock = Block{
 		},
 		{
 			Name: "plain_http", Type: List, form: hostForm,
-			Doc: "Registries that speak HTTP without TLS. Registries on a loopback address do so anyway.",
+			Doc: "Registries that speak HTTP without TLS. The engine's own need not be listed.",
 		},
 		{
 			Name: "ca_files", Type: Map, form: hostForm,
@@ -420,6 +420,10 @@ var pluginBlock = Block{
 			{
 				Name: "timeout", Type: String, form: positiveForm,
 				Doc: "How long a call of a gate, notifier, customizer or builder, or a request to a service, may take. Empty is only limited by the request's own time.",
+			},
+			{
+				Name: "pass_authorization", Type: Bool, Default: "false",
+				Doc: "Hand the `Authorization` header of callers to a service that recognizes users itself, as a registry does. Otherwise it gets the user's name only.",
 			},
 			{
 				Name: "insecure_transport", Type: Bool, Default: "false",

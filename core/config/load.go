@@ -13,14 +13,6 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// The bounds of a file. Real ones have a few hundred lines; these only keep a
-// file that is none, or that was made to do harm, from exhausting the process.
-const (
-	maxFile      = 1 << 20 // bytes
-	maxDepth     = 50      // brackets in brackets
-	maxOperators = 20_000  // operators, and brackets, each of which can nest
-)
-
 // Load reads the configuration in the file at path. The environment is what
 // env says it is; usually it is os.LookupEnv. Beside the settings that ask for
 // it, IIB_LISTEN and IIB_DATA_DIR win over server.listen and server.data_dir.
@@ -78,13 +70,7 @@ func parse(r *reporter, text []byte, env func(string) (string, bool)) *Config {
 	if !r.checkBounds(text) {
 		return nil
 	}
-	file, diags := hclsyntax.ParseConfig(text, r.file, hcl.InitialPos)
-	r.addHCL(diags)
-	body, ok := file.Body.(*hclsyntax.Body)
-	if !ok {
-		return nil
-	}
-
+	body := r.parseBody(text)
 	where := r.place(env)
 	d := &decoder{reporter: r, scope: newScope(where.dir, env, func(v string) { r.outside[v] = true })}
 	var locals []*hclsyntax.Block
@@ -95,38 +81,14 @@ func parse(r *reporter, text []byte, env func(string) (string, bool)) *Config {
 	}
 	syntax := r.found
 	d.scope.define(locals, r)
-	root := d.decode(body, &language, nil, hcl.Range{Filename: r.file, Start: hcl.InitialPos, End: hcl.InitialPos})
+	root := d.decode(body, &node{block: &language, header: hcl.Range{Start: hcl.InitialPos, End: hcl.InitialPos}})
 	c := d.config(root, where)
 	if syntax.HasErrors() {
 		r.found = append(syntax, outside(r.found[len(syntax):], syntax, body)...)
 		return nil
 	}
-	d.check(root)
+	d.check(root, c)
 	return c
-}
-
-// outside returns the findings of those top-level blocks that have no syntax
-// error. In the others the parser has lost its way, and what it took for the
-// rest of the block would be blamed for nothing.
-func outside(found, syntax Diagnostics, body *hclsyntax.Body) Diagnostics {
-	var kept Diagnostics
-	for _, d := range found {
-		for _, b := range body.Blocks {
-			first, last := b.TypeRange.Start.Line, b.CloseBraceRange.End.Line
-			if d.Range.Line < first || d.Range.Line > last {
-				continue
-			}
-			broken := false
-			for _, s := range syntax {
-				broken = broken || first <= s.Range.Line && s.Range.Line <= last
-			}
-			if !broken {
-				kept = append(kept, d)
-			}
-			break
-		}
-	}
-	return kept
 }
 
 // place finds out what the configuration depends on besides its text.
@@ -160,31 +122,4 @@ func (r *reporter) place(env func(string) (string, bool)) place {
 		p.dataDir = absolute(dir)
 	}
 	return p
-}
-
-// checkBounds reports a file that nests deeper than the parser, which calls
-// itself for every level, can bear.
-func (r *reporter) checkBounds(text []byte) bool {
-	tokens, _ := hclsyntax.LexConfig(text, r.file, hcl.InitialPos)
-	depth, operators := 0, 0
-	for _, t := range tokens {
-		switch t.Type {
-		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen,
-			hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl:
-			depth++
-			operators++
-		case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenTemplateSeqEnd:
-			depth--
-		case hclsyntax.TokenPlus, hclsyntax.TokenMinus, hclsyntax.TokenStar, hclsyntax.TokenSlash, hclsyntax.TokenPercent,
-			hclsyntax.TokenEqualOp, hclsyntax.TokenNotEqual, hclsyntax.TokenLessThan, hclsyntax.TokenLessThanEq,
-			hclsyntax.TokenGreaterThan, hclsyntax.TokenGreaterThanEq, hclsyntax.TokenAnd, hclsyntax.TokenOr,
-			hclsyntax.TokenBang, hclsyntax.TokenQuestion, hclsyntax.TokenDot:
-			operators++
-		}
-		if depth > maxDepth || operators > maxOperators {
-			r.errorf(t.Range, "Too complex", "The file nests too deep, or has too many operators, to be a configuration. Is this the right file?")
-			return false
-		}
-	}
-	return true
 }

@@ -121,13 +121,15 @@ func (c *Config) checkConcerns(handlers map[string]string, offers map[string]Off
 			if p.Kind == "handler" {
 				if offered := offers[p.Name].Handlers; !slices.Contains(offered, t) {
 					r.errorf(s.element(i), "Unknown request type",
-						"The plugin %s does not handle requests of type %s.%s", quote(p.Name), quote(t), known(t, offered))
+						"The plugin %s does not handle requests of the type %s.%s",
+						quote(p.Name), p.node.shown("requests", t), p.node.hint("requests", t, offered))
 				}
 				continue
 			}
 			if handlers[t] == "" {
 				r.errorf(s.element(i), "Unknown request type",
-					"No enabled plugin handles requests of type %s.%s", quote(t), known(t, types))
+					"No enabled plugin handles requests of the type %s.%s",
+					p.node.shown("requests", t), p.node.hint("requests", t, types))
 			}
 		}
 	}
@@ -157,7 +159,7 @@ func (c *Config) assignSteps(offers map[string]Offer, r *reporter) map[*Customiz
 				offer, answered := offers[step.Plugin]
 				if answered && !slices.Contains(offer.Customizers, step.Type) {
 					r.errorf(at, "Unknown customization", "The plugin %s has no customization %s.%s",
-						quote(step.Plugin), quote(step.Type), known(step.Type, offer.Customizers))
+						step.owner.shown("plugin", step.Plugin), quote(step.Type), known(step.Type, offer.Customizers))
 					continue
 				}
 				steps[step] = step.Plugin

@@ -1,7 +1,11 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +23,7 @@ type Plugin struct {
 	Mounts            []string      `json:"mounts"`
 	Listeners         []Listener    `json:"listeners"`
 	Timeout           time.Duration `json:"timeout"` // 0 is none
+	PassAuthorization bool          `json:"pass_authorization"`
 	InsecureTransport bool          `json:"insecure_transport"`
 	Env               []string      `json:"env"`
 	Limits            Limits        `json:"limits"`
@@ -81,6 +86,17 @@ func (p *Plugin) Concerns(requestType string) bool {
 	return len(p.Requests) == 0 || slices.Contains(p.Requests, requestType)
 }
 
+// Fingerprint changes when anything in the block does, its secrets included,
+// and says nothing about what. It does not depend on the file that Path names.
+func (p *Plugin) Fingerprint() string {
+	data, err := json.Marshal(plain(reflect.ValueOf(p), "", true))
+	if err != nil {
+		panic("config: " + err.Error())
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
 func (d *decoder) plugins(root *node, dir string) []*Plugin {
 	var plugins []*Plugin
 	for _, n := range root.all("plugin") {
@@ -92,6 +108,7 @@ func (d *decoder) plugins(root *node, dir string) []*Plugin {
 			Requests:          n.list("requests"),
 			Mounts:            n.list("mounts"),
 			Timeout:           n.duration("timeout"),
+			PassAuthorization: n.flag("pass_authorization"),
 			InsecureTransport: n.flag("insecure_transport"),
 			Env:               n.list("env"),
 			node:              n,

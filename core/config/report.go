@@ -56,12 +56,43 @@ func (r *reporter) addHCL(diags hcl.Diagnostics) {
 		if d.Severity == hcl.DiagWarning {
 			severity = Warning
 		}
-		detail := strings.Join(strings.Fields(r.redact(d.Detail)), " ")
+		summary, detail := strings.TrimSuffix(d.Summary, "."), strings.Join(strings.Fields(r.redact(d.Detail)), " ")
+		if own, ok := wording[summary]; ok {
+			summary = own.summary
+			if own.detail != "" {
+				detail = own.detail
+			}
+		}
 		if runes := []rune(detail); len(runes) > 500 {
 			detail = string(runes[:500]) + "…"
 		}
-		r.add(severity, at, strings.TrimSuffix(d.Summary, "."), detail)
+		r.add(severity, at, summary, detail)
 	}
+}
+
+// wording puts what HCL finds most often into the words of our documentation,
+// which has settings and no arguments or attributes. An empty detail leaves
+// HCL's own.
+var wording = map[string]struct{ summary, detail string }{
+	"Missing newline after argument": {"Missing line break",
+		"A setting ends with its line. Put what follows on a line of its own; if it is text, put it in quotes."},
+	"Argument or block definition required": {"Misplaced text",
+		"Here a setting or a block is expected. Remove what is there, or the bracket too many before it."},
+	"Unclosed configuration block": {"Unclosed block",
+		"The block that begins here has no closing brace. Add it, here or where a bracket inside is missing."},
+	"Invalid single-argument block definition": {"Crowded block",
+		"A block on one line has at most one setting. Put each on a line of its own."},
+	"Argument definition required": {"Crowded block",
+		"A block on one line has no blocks in it. Put each on a line of its own."},
+	"Attribute redefined": {"Duplicate setting",
+		"This block has the setting already. Remove one of the two."},
+	"Invalid argument name": {"Quoted name",
+		"The name of a setting stands without quotes. Remove them."},
+	"Call to unknown function": {"Unknown function", ""},
+	"Unsupported attribute": {"Unknown key",
+		"The value has nothing of that name in it. Correct the name."},
+	"Invalid template interpolation value": {"Missing value",
+		`A part of the text has no value that can be put there. If it is a variable that is not set, write a default: env("NAME", "default").`},
 }
 
 // redact removes values from outside of the file. Very short ones are left:

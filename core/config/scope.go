@@ -55,9 +55,6 @@ func newScope(dir string, env func(string) (string, bool), note func(string)) *s
 // in any order.
 func (s *scope) define(blocks []*hclsyntax.Block, r *reporter) {
 	for _, block := range blocks {
-		for _, label := range block.LabelRanges {
-			r.errorf(label, "Unexpected label", "A locals block has no label. Remove it.")
-		}
 		for _, inner := range block.Body.Blocks {
 			r.errorf(inner.DefRange(), "Unknown block",
 				"A locals block has settings only. Write %s = {...}.", inner.Type)
@@ -167,12 +164,12 @@ func (s *scope) references(expr hclsyntax.Expression, r *reporter) (refs []refer
 		if root := t.RootName(); root != "local" {
 			ok = false
 			switch {
-			case isWord(expr):
-				r.errorf(at, "Unknown name",
-					"There is nothing of the name %s to refer to. If it is meant as text, put it in quotes.", quote(root))
 			case root == "locals":
 				r.errorf(at, "Unknown name",
 					`A value of the locals block is written "local.NAME". Remove the "s".`)
+			case isWord(expr):
+				r.errorf(at, "Unknown name",
+					"There is nothing of the name %s to refer to. If it is meant as text, put it in quotes.", quote(root))
 			default:
 				r.errorf(at, "Unknown name",
 					"There is nothing of the name %s to refer to.%s Text is put in quotes.",

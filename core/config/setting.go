@@ -164,6 +164,10 @@ func (d *decoder) checkTexts(s *setting) bool {
 	case String, SecretString, Duration:
 		check(s.value.AsString(), s.at)
 	case List:
+		if s.attr.Required && s.attr.form != nil && s.value.LengthInt() == 0 {
+			d.errorf(s.at, "Empty list", "%s needs at least one value. %s", s.attr.Name, s.attr.form.advice)
+			return false
+		}
 		for i, v := range s.value.AsValueSlice() {
 			check(v.AsString(), s.element(i))
 		}
@@ -182,7 +186,7 @@ func (d *decoder) checkText(s *setting, text string, at hcl.Range) bool {
 	if s.attr.oneOf != nil && !slices.Contains(s.attr.oneOf, text) {
 		summary := "Unknown " + strings.ReplaceAll(s.attr.Name, "_", " ")
 		hint := ""
-		if s.origin == "" {
+		if !s.secret() {
 			hint = didYouMean(text, s.attr.oneOf)
 		}
 		d.errorf(at, summary, "%s is none of %s.%s", subject, alternatives(s.attr.oneOf), hint)
@@ -233,6 +237,23 @@ func (s *setting) subjectAs(value string) string {
 // secret reports whether the value must not be shown.
 func (s *setting) secret() bool {
 	return s.origin != "" || s.attr.hidden || s.attr.Type == SecretString
+}
+
+// shown quotes a text that a setting has a part in, unless it must not be seen.
+func (n *node) shown(name, text string) string {
+	if s := n.settings[name]; s != nil && s.secret() {
+		return "the value of " + name
+	}
+	return quote(text)
+}
+
+// hint proposes another text, unless that would tell something about a text
+// that must not be seen.
+func (n *node) hint(name, text string, candidates []string) string {
+	if s := n.settings[name]; s != nil && s.secret() {
+		text = ""
+	}
+	return known(text, candidates)
 }
 
 // The methods below return a setting's value, or its default. They panic if

@@ -88,6 +88,7 @@ func known(written string, candidates []string) string {
 	}
 	names := slices.Clone(candidates)
 	slices.Sort(names)
+	names = slices.Compact(names)
 	return " There is " + strings.Replace(alternatives(names), " or ", " and ", 1) + "."
 }
 
@@ -98,4 +99,30 @@ func quote(s string) string {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return strconv.Quote(s)
+}
+
+// article returns the word with "a" or "an" before it.
+func article(word string) string {
+	if strings.ContainsAny(word[:1], "aeio") {
+		return "an " + word
+	}
+	return "a " + word
+}
+
+// sentence returns s with a capital letter at its beginning.
+func sentence(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// aside turns a sentence that didYouMean returned into a remark inside of
+// another sentence.
+func aside(suggestion string) string {
+	if suggestion == "" {
+		return ""
+	}
+	suggestion = strings.TrimSpace(suggestion)
+	return " (" + strings.ToLower(suggestion[:1]) + suggestion[1:] + ")"
 }

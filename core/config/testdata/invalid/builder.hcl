@@ -1,0 +1,7 @@
+plugin "gate" { kind = "gate" }
+plugin "off" {
+  kind    = "builder"
+  enabled = false
+}
+plugin "on" { kind = "builder" }
+build { builder = "off" } # ERROR: Unusable builder

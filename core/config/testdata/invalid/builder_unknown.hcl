@@ -1,0 +1,2 @@
+plugin "image-builder" { kind = "builder" }
+build { builder = "imagebuilder" } # ERROR: Unknown plugin

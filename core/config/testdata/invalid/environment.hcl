@@ -1,0 +1,2 @@
+# ENV: IIB_LISTEN=nowhere
+# IIB_LISTEN: ERROR: Invalid address

@@ -1,0 +1,1 @@
+# An empty file is right: everything has a default.

@@ -119,7 +119,7 @@ func (s *session) Access(spec string) (sdk.Access, error) {
 		}
 	}
 	if o.AuthFile != "" {
-		access.Username, access.Password, err = image.Credentials(o.AuthFile, ref)
+		access.Username, access.Password, err = image.Credentials(o.AuthFile, spec)
 	}
 	return access, err
 }
@@ -130,11 +130,17 @@ func (s *session) Digest(ctx context.Context, spec string) (string, error) {
 }
 
 func (s *session) PushList(ctx context.Context, repository string, arches map[string]sdk.Digest, oci bool) (string, error) {
-	digest, err := s.client.PushList(ctx, repository, arches, oci)
-	return string(digest), err
+	list, err := s.client.PutList(ctx, repository, arches, oci)
+	if err != nil {
+		return "", err
+	}
+	return string(list.Digest), nil
 }
 
 func (s *session) Move(ctx context.Context, pinned, spec string) (string, error) {
-	digest, err := s.client.Copy(ctx, pinned, spec)
-	return string(digest), err
+	copied, err := s.client.Copy(ctx, pinned, spec)
+	if err != nil {
+		return "", err
+	}
+	return string(copied.Digest), nil
 }

@@ -3,9 +3,11 @@ package index
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/catalog"
+	"github.com/iib-engine/iib/sdk/catalog/tree"
 )
 
 // Add puts bundles into the index. In a file-based index each operator is
@@ -166,4 +168,103 @@ func packagesOf(bundles []*catalog.Bundle) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// Remove takes operators out of the index and returns those that were not in
+// it. A SQLite index refuses unknown operators (handlers, section 4.2).
+func (c *Content) Remove(ctx context.Context, names []string) (missing []string, err error) {
+	var inDatabase []string
+	for _, name := range names {
+		if err := tree.CheckPackageName(name); err != nil {
+			return nil, err
+		}
+		has, err := c.Has(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		stored, err := c.InDatabase(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if stored {
+			inDatabase = append(inDatabase, name)
+		}
+		if !has && !stored {
+			missing = append(missing, name)
+		}
+	}
+	if !c.FileBased() && len(missing) > 0 {
+		return nil, sdk.Errorf(sdk.Invalid, "the index has no operators %s: leave them out of the request", strings.Join(missing, ", "))
+	}
+	if len(inDatabase) > 0 {
+		if err := c.db.Remove(ctx, inDatabase...); err != nil {
+			return nil, err
+		}
+	}
+	if !c.FileBased() {
+		return nil, nil
+	}
+	for _, name := range names {
+		if !c.tree.Has(name) {
+			continue
+		}
+		if c.tree, err = c.tree.WithoutPackage(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	return missing, nil
+}
+
+// Clear takes every operator out of the index. A SQLite index becomes a
+// file-based one, with its database as the hidden one, if toFiles says so.
+func (c *Content) Clear(ctx context.Context, toFiles bool) error {
+	if c.db != nil {
+		names, err := c.db.Packages(ctx)
+		if err != nil {
+			return err
+		}
+		if len(names) > 0 {
+			if err := c.db.Remove(ctx, names...); err != nil {
+				return err
+			}
+		}
+	}
+	if c.FileBased() || toFiles {
+		c.tree = c.session.stores.trees.Empty()
+	}
+	return nil
+}
+
+// Adopt replaces operators' parts of the catalog by those of a fragment. An
+// operator that the hidden database has leaves it: it has opted in.
+func (c *Content) Adopt(ctx context.Context, fragment *tree.Tree) error {
+	var optedIn []string
+	for _, name := range fragment.Packages() {
+		stored, err := c.InDatabase(ctx, name)
+		if err != nil {
+			return err
+		}
+		if stored {
+			optedIn = append(optedIn, name)
+		}
+		metas, err := fragment.Metas(ctx, name)
+		if err != nil {
+			return err
+		}
+		p := &catalog.Package{Name: name}
+		for _, meta := range metas {
+			blob, err := catalog.ParseBlob(meta.Blob)
+			if err != nil {
+				return sdk.Errorf(sdk.CodeOf(err), "%s: %v", meta.File, err)
+			}
+			p.Blobs = append(p.Blobs, blob)
+		}
+		if err := c.SetPackage(ctx, p); err != nil {
+			return err
+		}
+	}
+	if len(optedIn) == 0 {
+		return nil
+	}
+	return c.db.Remove(ctx, optedIn...)
 }

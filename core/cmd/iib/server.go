@@ -109,7 +109,7 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 	if err != nil {
 		return nil, err
 	}
-	if s.store, err = store.Open(ctx, databaseAddress(c), store.Options{Keys: keys}); err != nil {
+	if s.store, err = store.Open(ctx, c.Database.URL.Reveal(), store.Options{Keys: keys}); err != nil {
 		return nil, err
 	}
 	if s.queue, err = queue.Open(queue.Options{URL: c.Redis.URL.Reveal(), Logger: s.log}); err != nil {

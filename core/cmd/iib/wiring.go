@@ -40,13 +40,6 @@ func loadConfig(path string, stderr io.Writer) (*config.Config, error) {
 	return c, nil
 }
 
-func databaseAddress(c *config.Config) string {
-	if c.Database.SQLite != "" {
-		return "sqlite:" + c.Database.SQLite
-	}
-	return c.Database.Postgres.Reveal()
-}
-
 // loadKeys reads the keys that seal secrets; the default key file is made when
 // it is not there.
 func loadKeys(s config.Secrets) ([]store.Key, error) {

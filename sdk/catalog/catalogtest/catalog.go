@@ -176,7 +176,7 @@ func (g *generator) meta(v any) {
 	}
 }
 
-var words = strings.Fields(`the operator manages clusters of database services for teams and keeps
+var vocabulary = strings.Fields(`the operator manages clusters of database services for teams and keeps
 	them available while nodes come and go it watches resources of its own kind creates deployments services
 	secrets storage claims rolls out new versions one replica after another takes backups restores them on request
 	exports metrics alerts dashboards supports single namespace or all namespaces needs no privileges beyond those
@@ -192,7 +192,7 @@ func (g *generator) prose(n int) string {
 		case k == 1:
 			fmt.Fprintf(&b, "`%x` ", g.rng.Uint32())
 		default:
-			b.WriteString(words[g.rng.IntN(len(words))])
+			b.WriteString(vocabulary[g.rng.IntN(len(vocabulary))])
 			b.WriteByte(' ')
 		}
 	}

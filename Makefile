@@ -14,8 +14,8 @@ help: ## Show the targets.
 
 build: ## Build bin/iib and bin/plugins/<name>.
 	@mkdir -p bin/plugins
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/iib ./core/cmd/iib
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/plugins/ $(addprefix ./plugins/,$(PLUGINS))
+	go build -ldflags '$(LDFLAGS)' -o bin/iib ./core/cmd/iib
+	go build -ldflags '$(LDFLAGS)' -o bin/plugins/ $(addprefix ./plugins/,$(PLUGINS))
 
 run: build ## Start the engine with the shipped configuration, and leave it running.
 	bin/iib server --config iib.hcl

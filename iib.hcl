@@ -52,6 +52,22 @@ plugin "index-add" {
   kind = "handler"
 }
 
+plugin "index-rm" {
+  kind = "handler"
+}
+
+plugin "index-empty" {
+  kind = "handler"
+}
+
+plugin "fbc-operations" {
+  kind = "handler"
+}
+
+plugin "add-deprecations" {
+  kind = "handler"
+}
+
 # Makes the image of each architecture by adding layers to its base. It needs
 # no container runtime and no root.
 plugin "image-builder" {

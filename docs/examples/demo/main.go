@@ -21,8 +21,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/iib-engine/iib/sdk"
-	"github.com/iib-engine/iib/sdk/image"
+	"github.com/iib-engine/iib/sdk/image/imagetest"
 )
 
 func main() {
@@ -51,12 +50,13 @@ func run(ctx context.Context, bin string) error {
 	fmt.Printf("engine     %s (started in %s)\n", server.url, server.took.Round(time.Millisecond))
 
 	registry := strings.TrimPrefix(server.url, "http://")
-	client := image.New(image.Options{Access: func(context.Context, string) (sdk.Access, error) {
-		return sdk.Access{PlainHTTP: true}, nil
-	}})
-	defer client.Close()
+	pusher, err := imagetest.New(dir)
+	if err != nil {
+		return err
+	}
+	defer pusher.Client.Close()
 	began := time.Now()
-	inputs, err := pushInputs(ctx, client, registry, dir)
+	inputs, err := pushInputs(ctx, pusher, registry)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func run(ctx context.Context, bin string) error {
 	if err != nil {
 		return err
 	}
-	return show(ctx, client, build)
+	return show(ctx, pusher.Client, build)
 }
 
 // server is the engine under demonstration.

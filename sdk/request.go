@@ -2,6 +2,9 @@ package sdk
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
 	"time"
 )
 
@@ -47,6 +50,12 @@ type Secret string
 
 func (Secret) String() string   { return "*****" }
 func (Secret) GoString() string { return "*****" }
+
+// Format is for the verbs that print a string's bytes without asking String.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "*****") }
+
+// LogValue is for log/slog, whose JSON would hold the refusal of MarshalJSON.
+func (Secret) LogValue() slog.Value { return slog.StringValue("*****") }
 
 // MarshalJSON refuses: a secret that reaches an encoder is a programming error.
 func (Secret) MarshalJSON() ([]byte, error) {

@@ -96,7 +96,11 @@ func launch(ctx context.Context, c Command) (*Plugin, error) {
 		return nil, err
 	}
 	defer program.close()
+	return start(ctx, c, program, socketDir)
+}
 
+// start runs the program that was verified.
+func start(ctx context.Context, c Command, program *program, socketDir string) (*Plugin, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.StartTimeout, errSlow)
 	defer cancel()
 
@@ -117,7 +121,7 @@ func launch(ctx context.Context, c Command) (*Plugin, error) {
 	})
 	p := &Plugin{name: c.Name, logger: c.Logger, proc: proc, client: client, gone: make(chan struct{})}
 	stop := context.AfterFunc(ctx, proc.kill)
-	err = p.connect(ctx)
+	err := p.connect(ctx)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}

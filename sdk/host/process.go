@@ -162,8 +162,10 @@ func (p *process) run(started chan<- error) {
 	}
 	close(finished)
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
-	_ = p.cmd.Wait()
-	p.outcome = errors.New(p.cmd.ProcessState.String())
+	p.outcome = p.cmd.Wait()
+	if p.cmd.ProcessState != nil {
+		p.outcome = errors.New(p.cmd.ProcessState.String())
+	}
 	close(p.exited)
 }
 

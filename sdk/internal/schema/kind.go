@@ -145,19 +145,30 @@ var durationKind = kind{
 var listKind = kind{
 	wire: pb.Type_TYPE_STRINGS, want: "a list of strings",
 	set:   setWhole,
-	plain: func(v reflect.Value) any { return v.Interface() },
+	plain: whole,
 }
 
 var mapKind = kind{
 	wire: pb.Type_TYPE_STRING_MAP, want: "a map of strings",
 	set:   setWhole,
-	plain: func(v reflect.Value) any { return v.Interface() },
+	plain: whole,
 }
 
 var nestedMapKind = kind{
 	wire: pb.Type_TYPE_STRING_MAPS, want: "a map of maps of strings",
 	set:   setWhole,
-	plain: func(v reflect.Value) any { return v.Interface() },
+	plain: whole,
+}
+
+// whole returns a container; what is nil is empty, as in HCL.
+func whole(v reflect.Value) any {
+	if !v.IsNil() {
+		return v.Interface()
+	}
+	if v.Kind() == reflect.Map {
+		return struct{}{}
+	}
+	return []string{}
 }
 
 // setWhole replaces a container by the decoded one, without merging into it.

@@ -214,6 +214,25 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+func TestEncodeHasWhatIsRequired(t *testing.T) {
+	type required struct {
+		List []string          `hcl:"list"`
+		Map  map[string]string `hcl:"map"`
+		Text string            `hcl:"text"`
+		Opt  []string          `hcl:"opt,optional"`
+	}
+	data, err := Encode(new(required))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(data), `{"list":[],"map":{},"text":""}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if err := Decode(data, new(required)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDecodeKeepsWhatIsAbsent(t *testing.T) {
 	want := sample()
 	want.Retries, want.Limits.Most, want.URL = 9, 9, "v"

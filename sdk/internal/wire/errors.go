@@ -38,19 +38,19 @@ func encodeError(err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, coded := errors.AsType[*sdk.Error](err); !coded {
-		switch {
-		case errors.Is(err, context.Canceled):
-			return status.Error(codes.Canceled, clean(err.Error(), maxErrorText))
-		case errors.Is(err, context.DeadlineExceeded):
-			return status.Error(codes.DeadlineExceeded, clean(err.Error(), maxErrorText))
-		}
-	}
 	detail := encodeDetail(err)
 	code := codes.Internal
 	for _, row := range codeTable {
 		if row.wire == detail.Code {
 			code = row.grpc
+		}
+	}
+	if _, coded := errors.AsType[*sdk.Error](err); !coded {
+		switch {
+		case errors.Is(err, context.Canceled):
+			code = codes.Canceled
+		case errors.Is(err, context.DeadlineExceeded):
+			code = codes.DeadlineExceeded
 		}
 	}
 	s, withErr := status.New(code, clean(detail.Message, 1<<10)).WithDetails(detail)
@@ -111,7 +111,7 @@ func decodeError(ctx context.Context, peer, method string, err error) error {
 	s := status.Convert(err)
 	for _, d := range s.Details() {
 		if detail, ok := d.(*pb.Error); ok {
-			return decodeDetail(detail)
+			return decodeCoded(s.Code(), detail)
 		}
 	}
 	call := peer + ": " + path.Base(method)
@@ -120,11 +120,7 @@ func decodeError(ctx context.Context, peer, method string, err error) error {
 		return &ended{fmt.Sprintf("%s: %v", call, ctx.Err()), ctx.Err()}
 	}
 	switch s.Code() {
-	case codes.Canceled:
-		return &ended{fmt.Sprintf("%s: %s", call, text), context.Canceled}
-	case codes.DeadlineExceeded:
-		return &ended{fmt.Sprintf("%s: %s", call, text), context.DeadlineExceeded}
-	case codes.Unavailable:
+	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded: // not by this side's context
 		return sdk.Errorf(sdk.Unavailable, "%s: no answer: %s", call, text)
 	case codes.ResourceExhausted:
 		return sdk.Errorf(sdk.Invalid, "%s: %s; a message may have %d MiB", call, text, MaxMessage>>20)
@@ -142,12 +138,23 @@ func decodeError(ctx context.Context, peer, method string, err error) error {
 	return sdk.Errorf(sdk.Internal, "%s: %s", call, text)
 }
 
+// decodeCoded returns an error that the other side has encoded.
+func decodeCoded(code codes.Code, detail *pb.Error) error {
+	switch code {
+	case codes.Canceled:
+		return &ended{detail.Message, context.Canceled}
+	case codes.DeadlineExceeded:
+		return &ended{detail.Message, context.DeadlineExceeded}
+	}
+	return decodeDetail(detail)
+}
+
 func decodeDetail(detail *pb.Error) error {
 	e := &sdk.Error{
 		Code:    sdk.Internal,
 		Message: clean(detail.Message, maxErrorText),
-		Reason:  detail.Reason,
-		Field:   detail.Field,
+		Reason:  clean(detail.Reason, 1<<10),
+		Field:   clean(detail.Field, 1<<10),
 	}
 	for _, row := range codeTable {
 		if row.wire == detail.Code {

@@ -91,6 +91,7 @@ func TestErrorsWithoutDetail(t *testing.T) {
 		codes.Aborted:            sdk.Conflict,
 		codes.FailedPrecondition: sdk.Conflict,
 		codes.Unavailable:        sdk.Unavailable,
+		codes.Canceled:           sdk.Unavailable, // the connection was closed
 		codes.Unknown:            sdk.Internal,
 		codes.Unimplemented:      sdk.Internal,
 		codes.DataLoss:           sdk.Internal,

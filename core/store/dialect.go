@@ -97,10 +97,10 @@ func postgresUnavailable(err error) bool {
 		return true
 	}
 	switch code[:2] {
-	case "08", "25", "40", "53", "55", "57", "58":
+	case "08", "40", "53", "55", "57", "58":
 		return true
 	}
-	return false
+	return code == "25006" // it is a standby: the way to the primary is wrong
 }
 
 // unlucky reports whether PostgreSQL ended a transaction, by no fault of its

@@ -85,6 +85,7 @@ func writeLife(ctx context.Context, s *Store, worker string, w, i int) error {
 }
 
 func TestKillWriters(t *testing.T) {
+	t.Parallel()
 	t.Run("on SQLite", func(t *testing.T) {
 		testKillWriters(t, "sqlite://"+filepath.Join(t.TempDir(), "iib.db"))
 	})

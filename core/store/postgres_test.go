@@ -35,6 +35,7 @@ func schemas(t testing.TB, p *coretest.Postgres) func(t testing.TB) (address str
 }
 
 func TestPostgres(t *testing.T) {
+	t.Parallel()
 	schema := schemas(t, coretest.StartPostgres(t))
 	coretest.Store(t, func(t *testing.T) core.Store {
 		s, err := Open(t.Context(), schema(t), Options{Keys: testKeys})
@@ -48,6 +49,7 @@ func TestPostgres(t *testing.T) {
 // TestPostgresCrash ends the server in the middle of writes, some times, and
 // starts it again under a store that stays.
 func TestPostgresCrash(t *testing.T) {
+	t.Parallel()
 	server := coretest.StartPostgres(t)
 	s, err := Open(t.Context(), server.Database(), Options{Keys: testKeys})
 	if err != nil {

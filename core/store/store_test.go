@@ -61,6 +61,7 @@ func waitFor(t *testing.T, condition func() bool) {
 }
 
 func TestSQLite(t *testing.T) {
+	t.Parallel()
 	coretest.Store(t, func(t *testing.T) core.Store {
 		// The suite closes what it opens.
 		s, err := Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "iib.db"), Options{Keys: testKeys})

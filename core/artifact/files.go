@@ -11,6 +11,8 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"strconv"
+	"strings"
 
 	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/sdk"
@@ -23,10 +25,7 @@ const MaxSize = 256 << 20
 // is safe for concurrent use, also by several processes.
 type Files struct{ root *os.Root }
 
-var (
-	_ core.Logs      = logs{}
-	_ core.Artifacts = (*Files)(nil)
-)
+var _ core.Files = (*Files)(nil)
 
 // Open uses a directory, and makes it if it is not there.
 func Open(dir string) (*Files, error) {
@@ -40,56 +39,26 @@ func Open(dir string) (*Files, error) {
 	return &Files{root}, nil
 }
 
-const logName = "request.log"
+const (
+	logName        = "request.log"
+	artifactSuffix = ".artifact"
+	// unfinished begins the name of an artifact that is being written.
+	unfinished = ".new-"
+)
 
 // dir spreads the requests, so that no directory grows without bound.
 func dir(request int64) string { return fmt.Sprintf("%d/%d", request/1000, request) }
 
-// Append opens a request's log for writing at its end.
-func (f *Files) Append(_ context.Context, request int64) (io.WriteCloser, error) {
-	if err := f.root.MkdirAll(dir(request), 0o700); err != nil {
-		return nil, unavailable("make the directory", request, err)
-	}
-	file, err := f.root.OpenFile(path.Join(dir(request), logName), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, unavailable("open the log", request, err)
-	}
-	return file, nil
-}
-
-// Open reads an artifact.
-func (f *Files) Open(_ context.Context, request int64, name string) (io.ReadCloser, error) {
-	file, err := checkName(name)
-	if err != nil {
-		return nil, err
-	}
-	return f.read(request, file)
-}
-
-func (f *Files) read(request int64, name string) (io.ReadCloser, error) {
-	file, err := f.root.Open(path.Join(dir(request), name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, sdk.Errorf(sdk.NotFound, "request %d has no %s", request, name)
-	}
-	if err != nil {
-		return nil, unavailable("open "+name, request, err)
-	}
-	return file, nil
-}
-
 // Put stores or replaces an artifact, whole or not at all.
-func (f *Files) Put(_ context.Context, request int64, name string, content io.Reader) (err error) {
-	target, err := checkName(name)
-	if err != nil {
+func (f *Files) Put(ctx context.Context, request int64, name string, content io.Reader) (err error) {
+	if err := checkName(name); err != nil {
 		return err
 	}
-	if err := f.root.MkdirAll(dir(request), 0o700); err != nil {
-		return unavailable("make the directory", request, err)
-	}
-	temporary := path.Join(dir(request), ".new-"+rand.Text())
-	file, err := f.root.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	// A sweep may remove the directory between its making and the first file.
+	temporary := path.Join(dir(request), unfinished+rand.Text())
+	file, err := f.create(request, temporary, os.O_EXCL)
 	if err != nil {
-		return unavailable("store "+name, request, err)
+		return err
 	}
 	defer func() {
 		_ = file.Close()
@@ -97,7 +66,7 @@ func (f *Files) Put(_ context.Context, request int64, name string, content io.Re
 			_ = f.root.Remove(temporary)
 		}
 	}()
-	n, err := io.Copy(file, io.LimitReader(content, MaxSize+1))
+	n, err := io.Copy(file, io.LimitReader(&reader{ctx, content}, MaxSize+1))
 	if err != nil {
 		return unavailable("store "+name, request, err)
 	}
@@ -107,39 +76,151 @@ func (f *Files) Put(_ context.Context, request int64, name string, content io.Re
 	if err := file.Sync(); err != nil {
 		return unavailable("store "+name, request, err)
 	}
-	if err := f.root.Rename(temporary, path.Join(dir(request), target)); err != nil {
+	if err := f.root.Rename(temporary, path.Join(dir(request), name+artifactSuffix)); err != nil {
 		return unavailable("store "+name, request, err)
+	}
+	return f.flush(request)
+}
+
+// create opens a file for writing, in the request's directory.
+func (f *Files) create(request int64, name string, flag int) (*os.File, error) {
+	for attempt := 1; ; attempt++ {
+		if err := f.root.MkdirAll(dir(request), 0o700); err != nil {
+			return nil, unavailable("make the directory", request, err)
+		}
+		file, err := f.root.OpenFile(name, flag|os.O_CREATE|os.O_WRONLY, 0o600)
+		if errors.Is(err, fs.ErrNotExist) && attempt < 3 {
+			continue
+		}
+		if err != nil {
+			return nil, unavailable("make a file", request, err)
+		}
+		return file, nil
+	}
+}
+
+// flush makes the names in a request's directory durable.
+func (f *Files) flush(request int64) error {
+	d, err := f.root.Open(dir(request))
+	if err != nil {
+		return unavailable("flush the directory", request, err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return unavailable("flush the directory", request, err)
 	}
 	return nil
 }
 
-// Remove deletes what a request left behind. Nothing left is no error.
-func (f *Files) Remove(request int64) error {
+// reader stops reading when its context ends.
+type reader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
+}
+
+// Open reads an artifact.
+func (f *Files) Open(_ context.Context, request int64, name string) (io.ReadCloser, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	return f.read(request, name, name+artifactSuffix)
+}
+
+func (f *Files) read(request int64, what, name string) (io.ReadCloser, error) {
+	file, err := f.root.Open(path.Join(dir(request), name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, sdk.Errorf(sdk.NotFound, "request %d has no %s", request, what)
+	}
+	if err != nil {
+		return nil, unavailable("open "+what, request, err)
+	}
+	return file, nil
+}
+
+// Remove deletes what a request left behind.
+func (f *Files) Remove(_ context.Context, request int64) error {
 	if err := f.root.RemoveAll(dir(request)); err != nil {
 		return unavailable("remove the files", request, err)
 	}
 	return nil
 }
 
-// Logs returns the same directory as a core.Logs.
-func (f *Files) Logs() core.Logs { return logs{f} }
+// Each calls yield with every request that has files.
+func (f *Files) Each(ctx context.Context, yield func(core.Footprint) error) error {
+	groups, err := fs.ReadDir(f.root.FS(), ".")
+	if err != nil {
+		return sdk.Errorf(sdk.Unavailable, "list the artifact directory: %v", err)
+	}
+	for _, group := range groups {
+		if !isNumber(group.Name()) {
+			continue
+		}
+		entries, err := fs.ReadDir(f.root.FS(), group.Name())
+		if err != nil {
+			return sdk.Errorf(sdk.Unavailable, "list the artifact directory: %v", err)
+		}
+		for _, entry := range entries {
+			if err := ctx.Err(); err != nil {
+				return sdk.Errorf(sdk.Unavailable, "list the artifact directory: %w", err)
+			}
+			request, err := strconv.ParseInt(entry.Name(), 10, 64)
+			if err != nil || dir(request) != path.Join(group.Name(), entry.Name()) {
+				// It was put there by somebody else: leave it alone.
+				continue
+			}
+			footprint, err := f.footprint(request)
+			if err != nil {
+				return err
+			}
+			if err := yield(footprint); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
-type logs struct{ *Files }
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
-func (l logs) Open(_ context.Context, request int64) (io.ReadCloser, error) {
-	return l.read(request, logName)
+func (f *Files) footprint(request int64) (core.Footprint, error) {
+	total := core.Footprint{Request: request}
+	entries, err := fs.ReadDir(f.root.FS(), dir(request))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return total, unavailable("list the files", request, err)
+	}
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return total, unavailable("list the files", request, err)
+		}
+		total.Bytes += info.Size()
+		if info.ModTime().After(total.Changed) {
+			total.Changed = info.ModTime().UTC()
+		}
+	}
+	return total, nil
 }
 
 var names = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
-// checkName turns an artifact's name into a file's.
-func checkName(name string) (string, error) {
+// checkName refuses what could not be a part of a file's name everywhere.
+func checkName(name string) error {
 	if !names.MatchString(name) {
-		return "", sdk.Errorf(sdk.Invalid, "%q cannot be an artifact's name: use lower-case letters, digits, '_' and '-'", name)
+		return sdk.Errorf(sdk.Invalid, "%q cannot be an artifact's name: use up to 64 lower-case letters, digits, '_' and '-'", name)
 	}
-	return name + ".artifact", nil
+	return nil
 }
 
 func unavailable(doing string, request int64, err error) error {
-	return sdk.Errorf(sdk.Unavailable, "%s of request %d: %v", doing, request, err)
+	return sdk.Errorf(sdk.Unavailable, "%s of request %d: %w", doing, request, err)
 }

@@ -20,12 +20,18 @@ import (
 var (
 	rate = flag.Int("rate", 300, "submissions a second in BenchmarkCreateAtRate")
 	rows = flag.Int("rows", 1_000_000, "stored requests in BenchmarkList")
+	// A server for benchmarks flushes to its disk, unlike those of the tests.
+	benchAddress = flag.String("address", "", "database for the benchmarks, empty and thrown away after; a file if not given")
 )
 
 func openBench(b *testing.B) *Store {
 	b.Helper()
 	key := Key{ID: "k", Bytes: bytes.Repeat([]byte{1}, 32)}
-	s, err := Open(b.Context(), "sqlite://"+filepath.Join(b.TempDir(), "iib.db"), Options{Keys: []Key{key}})
+	address := *benchAddress
+	if address == "" {
+		address = "sqlite://" + filepath.Join(b.TempDir(), "iib.db")
+	}
+	s, err := Open(b.Context(), address, Options{Keys: []Key{key}})
 	if err != nil {
 		b.Fatal(err)
 	}

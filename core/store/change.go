@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -40,7 +42,7 @@ func (s *Store) change(ctx context.Context, id int64, change *core.Change, allow
 	}
 	var r *core.Request
 	err := s.write(ctx, func(t *tx) error {
-		g, err := t.target(id)
+		g, err := t.lock(id)
 		if err != nil {
 			return err
 		}
@@ -62,7 +64,7 @@ func (s *Store) change(ctx context.Context, id int64, change *core.Change, allow
 	return r, nil
 }
 
-// target is a request that a transaction has locked.
+// target is a request that is to be changed.
 type target struct {
 	id, batch          int64
 	position, revision int64
@@ -80,8 +82,9 @@ type target struct {
 	notBefore int64
 }
 
-// target locks a request and reads what a change depends on.
-func (t *tx) target(id int64) (*target, error) {
+// lock keeps others from changing a request until the transaction ends, and
+// reads what a change depends on.
+func (t *tx) lock(id int64) (*target, error) {
 	found, err := t.d.lockRequest(t.ctx, t.q, id)
 	if err != nil {
 		return nil, err
@@ -89,9 +92,14 @@ func (t *tx) target(id int64) (*target, error) {
 	if !found {
 		return nil, unknown(id)
 	}
+	return t.target(id)
+}
+
+// target reads what a change of a request depends on.
+func (t *tx) target(id int64) (*target, error) {
 	g := &target{id: id}
 	var lease int64
-	err = t.row(`SELECT r.batch, r.position, r.revision, r.state, r.index_image, r.cancel_reason,
+	err := t.row(`SELECT r.batch, r.position, r.revision, r.state, r.index_image, r.cancel_reason,
 			h.reason, h.time, v.arches, v.fields,
 			c.worker, c.epoch, c.beat, c.lease, c.released, c.not_before
 		FROM requests r
@@ -102,6 +110,9 @@ func (t *tx) target(id int64) (*target, error) {
 		Scan(&g.batch, &g.position, &g.revision, &g.state, &g.indexImage, &g.cancelReason,
 			&g.reason, &g.updated, &g.arches, &g.fields,
 			&g.worker, &g.beat.epoch, &g.beat.count, &lease, &g.released, &g.notBefore)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, unknown(id)
+	}
 	g.lease = time.Duration(lease) * time.Microsecond
 	return g, err
 }

@@ -19,7 +19,7 @@ func (s *Store) Claim(ctx context.Context, id int64, worker string, lease time.D
 	var r *core.Request
 	var b beat
 	err := s.write(ctx, func(t *tx) error {
-		g, err := t.target(id)
+		g, err := t.lock(id)
 		if err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func (t *tx) lost(claim core.Claim) error {
 // Release implements core.Claims.
 func (s *Store) Release(ctx context.Context, claim core.Claim, delay time.Duration, uncounted bool) error {
 	err := s.write(ctx, func(t *tx) error {
-		g, err := t.target(claim.Request)
+		g, err := t.lock(claim.Request)
 		if err != nil {
 			return err
 		}

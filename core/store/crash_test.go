@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/core/coretest"
 	"github.com/iib-engine/iib/sdk"
 )
 
@@ -83,11 +84,22 @@ func writeLife(ctx context.Context, s *Store, worker string, w, i int) error {
 	return nil
 }
 
-func TestKillInTheMiddleOfWrites(t *testing.T) {
-	address := "sqlite://" + filepath.Join(t.TempDir(), "iib.db")
+func TestKillWriters(t *testing.T) {
+	t.Parallel()
+	t.Run("on SQLite", func(t *testing.T) {
+		testKillWriters(t, "sqlite://"+filepath.Join(t.TempDir(), "iib.db"))
+	})
+	t.Run("on PostgreSQL", func(t *testing.T) {
+		testKillWriters(t, coretest.StartPostgres(t).Database())
+	})
+}
+
+// testKillWriters kills processes in the middle of their writes, and looks for
+// all that they had been told was stored.
+func testKillWriters(t *testing.T, address string) {
 	created, ended := make(map[int64]bool), make(map[int64]bool)
-	for round := range 4 {
-		// Two processes write to the one file.
+	for round := range 3 {
+		// Two processes write at once.
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		for range 2 {
@@ -110,16 +122,7 @@ func TestKillInTheMiddleOfWrites(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for id := range created {
-			if _, err := s.Request(t.Context(), id); err != nil {
-				t.Errorf("request %d was confirmed: %v", id, err)
-			}
-		}
-		for id := range ended {
-			if r, err := s.Request(t.Context(), id); err != nil || r.State().State != core.Complete {
-				t.Errorf("the end of request %d was confirmed: %+v, %v", id, r, err)
-			}
-		}
+		checkConfirmed(t, s, created, ended)
 		checkWhole(t, s)
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -127,6 +130,21 @@ func TestKillInTheMiddleOfWrites(t *testing.T) {
 	}
 	if len(ended) == 0 {
 		t.Error("no request ended before its process was killed")
+	}
+}
+
+// checkConfirmed fails unless requests are there, and have ended.
+func checkConfirmed(t *testing.T, s *Store, created, ended map[int64]bool) {
+	t.Helper()
+	for id := range created {
+		if _, err := s.Request(t.Context(), id); err != nil {
+			t.Errorf("request %d was confirmed: %v", id, err)
+		}
+	}
+	for id := range ended {
+		if r, err := s.Request(t.Context(), id); err != nil || r.State().State != core.Complete {
+			t.Errorf("the end of request %d was confirmed: %+v, %v", id, r, err)
+		}
 	}
 }
 

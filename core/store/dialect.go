@@ -97,10 +97,10 @@ func postgresUnavailable(err error) bool {
 		return true
 	}
 	switch code[:2] {
-	case "08", "25", "40", "53", "55", "57", "58":
+	case "08", "40", "53", "55", "57", "58":
 		return true
 	}
-	return false
+	return code == "25006" // it is a standby: the way to the primary is wrong
 }
 
 // unlucky reports whether PostgreSQL ended a transaction, by no fault of its
@@ -220,8 +220,9 @@ func openSQLite(name string, readers int) (writer, reader *sql.DB, err error) {
 			"busy_timeout(10000)", "journal_mode(WAL)", "foreign_keys(1)", "cache_size(-16000)")}
 		return sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: name, RawQuery: q.Encode()}).String())
 	}
-	// A commit is on the disk when it returns; what is deleted is overwritten.
-	writer, err = open("synchronous(FULL)", "secure_delete(1)", "journal_size_limit(67108864)")
+	// A commit is on the disk when it returns; what is deleted is overwritten;
+	// what a savepoint may have to undo is not worth a file.
+	writer, err = open("synchronous(FULL)", "secure_delete(1)", "temp_store(MEMORY)", "journal_size_limit(67108864)")
 	if err != nil {
 		return nil, nil, fmt.Errorf("open database file: %w", err)
 	}

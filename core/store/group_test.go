@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 )
@@ -81,9 +80,7 @@ func TestGroupCommit(t *testing.T) {
 			})
 		})
 		wg.Go(func() { results[2] = g.write(t.Context(), execute(`INSERT INTO n VALUES (2)`)) })
-		for len(g.line) < 2 {
-			runtime.Gosched()
-		}
+		waitFor(t, func() bool { return len(g.line) == 2 })
 		close(proceed)
 		wg.Wait()
 		if results[0] != nil || results[1] == nil || results[2] != nil {
@@ -108,9 +105,7 @@ func TestGroupCommit(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		gone := make(chan error)
 		go func() { gone <- g.write(ctx, execute(`INSERT INTO n VALUES (1)`)) }()
-		for len(g.line) < 1 {
-			runtime.Gosched()
-		}
+		waitFor(t, func() bool { return len(g.line) == 1 })
 		cancel()
 		if err := <-gone; err != context.Canceled {
 			t.Errorf("write: %v", err)

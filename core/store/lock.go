@@ -13,13 +13,17 @@ import (
 // Lock implements core.Locks.
 func (s *Store) Lock(ctx context.Context, name string, claim core.Claim) error {
 	err := s.write(ctx, func(t *tx) error {
-		if err := t.lost(claim); err != nil {
+		g, err := t.lock(claim.Request)
+		if err != nil {
+			return err
+		}
+		if err := g.holds(claim); err != nil {
 			return err
 		}
 		// An update that changes nothing locks the row of whoever holds the name
 		// and tells who that is. Two statements would have a gap between them.
 		var holder core.Claim
-		err := t.row(`INSERT INTO locks (name, request, epoch) VALUES ($1, $2, $3)
+		err = t.row(`INSERT INTO locks (name, request, epoch) VALUES ($1, $2, $3)
 			ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING request, epoch`,
 			text(name), claim.Request, claim.Epoch).Scan(&holder.Request, &holder.Epoch)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -44,7 +45,23 @@ func create(t *testing.T, s *Store, n core.NewRequest) *core.Request {
 	return requests[0]
 }
 
+// waitFor polls until a condition holds.
+func waitFor(t *testing.T, condition func() bool) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("it did not come to be within a minute")
+		}
+	}
+}
+
 func TestSQLite(t *testing.T) {
+	t.Parallel()
 	coretest.Store(t, func(t *testing.T) core.Store {
 		// The suite closes what it opens.
 		s, err := Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "iib.db"), Options{Keys: testKeys})

@@ -1,5 +1,6 @@
-// Command registry is the embedded container registry: a service that the
-// engine mounts at /v2/ on its own port.
+// Command registry is the embedded container registry: a service that keeps
+// images in the engine's data directory, and remembers what every tag has ever
+// meant.
 package main
 
 import (
@@ -10,7 +11,7 @@ import (
 func main() {
 	serve.Plugin(sdk.Plugin{
 		Name:    "registry",
-		Doc:     "Keeps images in the engine's data directory and serves them at /v2/.",
-		Service: new(service),
+		Doc:     "Keeps images and the history of their tags, at /v2/ and /api/v1/repository/.",
+		Service: newService(),
 	})
 }

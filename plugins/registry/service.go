@@ -2,75 +2,78 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
+	"time"
 
-	"github.com/distribution/distribution/v3/configuration"
-	"github.com/distribution/distribution/v3/registry/handlers"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
-
+	"github.com/iib-engine/iib/plugins/registry/internal/oci"
+	"github.com/iib-engine/iib/plugins/registry/internal/quay"
+	"github.com/iib-engine/iib/plugins/registry/internal/store"
 	"github.com/iib-engine/iib/sdk"
 )
 
 var (
-	_ http.Handler = (*service)(nil)
-	_ sdk.Starter  = (*service)(nil)
-	_ sdk.Closer   = (*service)(nil)
+	_ http.Handler  = (*service)(nil)
+	_ sdk.Validator = (*service)(nil)
+	_ sdk.Starter   = (*service)(nil)
+	_ sdk.Closer    = (*service)(nil)
 )
 
 // service is the registry over a directory.
 type service struct {
-	app *handlers.App
+	Settings
+
+	now    func() time.Time
+	store  *store.Store
+	images http.Handler
+	tags   http.Handler
+	keeper *keeper
 }
 
-// Start opens the registry in the plugin's data directory.
+func newService() *service {
+	return &service{Settings: defaultSettings(), now: time.Now}
+}
+
+// Start implements sdk.Starter: it opens the registry in the plugin's data
+// directory.
 func (s *service) Start(ctx context.Context, host sdk.Host) error {
 	data, _ := host.Dirs()
-	return s.open(ctx, filepath.Join(data, "registry"))
-}
-
-func (s *service) open(ctx context.Context, dir string) (err error) {
-	relayLogs()
-	config := &configuration.Configuration{
-		Storage: configuration.Storage{
-			"filesystem": {"rootdirectory": dir},
-			"delete":     {"enabled": true},
-			"redirect":   {"disable": true},
-			"cache":      {"blobdescriptor": "inmemory"},
-		},
+	rules := newRules(&s.Settings)
+	opened, err := store.Open(ctx, filepath.Join(data, "registry"), store.Options{
+		Now: s.now, Rules: rules.of, Hold: s.Hold, MaxBlob: s.MaxBlob,
+	})
+	if err != nil {
+		return err
 	}
-	// Clients reach the engine under names that the registry does not know.
-	config.HTTP.RelativeURLs = true
-	config.Catalog.MaxEntries = 1000
-	config.Log.AccessLog.Disabled = true
-	// Layers that live elsewhere and lists with absent images are the
-	// pusher's affair: an index is often copied for one architecture.
-	config.Validation.Disabled = true
-
-	// The handlers report a bad configuration by panicking.
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("open the registry in %s: %v", dir, r)
-		}
-	}()
-	// The app outlives the call that starts it.
-	s.app = handlers.NewApp(context.WithoutCancel(ctx), config)
+	policy := s.policy()
+	s.store = opened
+	s.keeper = newKeeper(opened, rules, s.CollectEvery, s.AuditFor, s.now)
+	s.images = &oci.Handler{Store: opened, Policy: policy, ReadOnly: rules.readOnly}
+	s.tags = &quay.Handler{
+		Store: opened, Policy: policy, ReadOnly: rules.readOnly,
+		PermanentRemoval: s.PermanentRemoval, Removed: s.keeper.kick, Now: s.now,
+	}
+	s.keeper.start()
 	return nil
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.app.ServeHTTP(w, r)
+	switch {
+	case r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/"):
+		s.images.ServeHTTP(w, r)
+	case strings.HasPrefix(r.URL.Path, "/api/v1/"):
+		s.tags.ServeHTTP(w, r)
+	default:
+		http.NotFound(w, r)
+	}
 }
 
-// Close ends the background work of the registry.
+// Close implements sdk.Closer: it waits for what is under way.
 func (s *service) Close() error {
-	if s.app == nil {
+	if s.store == nil {
 		return nil
 	}
-	if err := s.app.Shutdown(); err != nil && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("close the registry: %w", err)
-	}
-	return nil
+	s.keeper.stop()
+	return s.store.Close()
 }

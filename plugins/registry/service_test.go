@@ -11,12 +11,14 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/iib-engine/iib/sdk"
 )
 
 func serveRegistry(t testing.TB) (host string) {
 	t.Helper()
-	s := new(service)
-	if err := s.open(t.Context(), t.TempDir()); err != nil {
+	s := newService()
+	if err := s.Start(t.Context(), directory{data: t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(s)
@@ -28,6 +30,14 @@ func serveRegistry(t testing.TB) (host string) {
 	})
 	return strings.TrimPrefix(server.URL, "http://")
 }
+
+// directory is a host that has a data directory and nothing else.
+type directory struct {
+	sdk.Host
+	data string
+}
+
+func (d directory) Dirs() (data, cache string) { return d.data, d.data }
 
 func TestImages(t *testing.T) {
 	host := serveRegistry(t)

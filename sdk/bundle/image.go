@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/iib-engine/iib/sdk"
@@ -40,8 +41,8 @@ func ReadImage(ctx context.Context, client *image.Client, spec string) (*Image, 
 	if err != nil {
 		return nil, err
 	}
-	if len(arches) == 0 {
-		return nil, sdk.Errorf(sdk.Invalid, "image %s has no architecture", spec)
+	if len(arches) == 0 || slices.Contains(arches, "") {
+		return nil, sdk.Errorf(sdk.Invalid, "image %s does not tell which architectures it is for", spec)
 	}
 	info, err := client.InspectManifest(ctx, manifest, "")
 	if err != nil {

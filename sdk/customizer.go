@@ -30,6 +30,9 @@ type Bundle struct {
 	Labels map[string]string
 	// Replacements map bundle pull specs to others, as the request asks.
 	Replacements map[string]string
+	// Until ends the list before the first step of this name; empty runs all.
+	// Job.Customize reads it, steps have no use for it.
+	Until string
 
 	host BundleHost
 }

@@ -427,3 +427,31 @@ func TestSubmitBlamesTheItem(t *testing.T) {
 		t.Errorf("%d requests were stored", total)
 	}
 }
+
+type customizerFunc func(*sdk.Bundle) error
+
+func (f customizerFunc) Customize(_ context.Context, b *sdk.Bundle) error { return f(b) }
+
+func TestCustomizationsRunInOrderUntilTheNamedStep(t *testing.T) {
+	for until, want := range map[string]string{"": "a b c b", "b": "a", "c": "a b", "a": "", "none": "a b c b"} {
+		t.Run("until "+until, func(t *testing.T) {
+			var ran []string
+			step := func(name string) core.Step {
+				return core.Step{Name: name, Customizer: customizerFunc(func(*sdk.Bundle) error {
+					ran = append(ran, name)
+					return nil
+				})}
+			}
+			w := newWorld(t, func(ctx context.Context, job *sdk.Job) error {
+				return job.Customize(ctx, "acme", &sdk.Bundle{Until: until})
+			})
+			w.lineup.StepList = map[string][]core.Step{"acme": {step("a"), step("b"), step("c"), step("b")}}
+			r := w.submit(`{}`)
+			w.Run(t.Context(), r.ID)
+			w.wantState(r.ID, core.Complete, "")
+			if got := strings.Join(ran, " "); got != want {
+				t.Errorf("ran %q, want %q", got, want)
+			}
+		})
+	}
+}

@@ -124,6 +124,9 @@ func (h *jobHost) Customize(ctx context.Context, organization string, bundle *sd
 	}
 	bundle.WithHost(h)
 	for _, step := range steps {
+		if step.Name == bundle.Until {
+			break
+		}
 		h.log.line(sdk.LevelInfo, "customization "+step.Name)
 		if err := step.Customize(ctx, bundle); err != nil {
 			return err

@@ -107,11 +107,11 @@ func TestEachCustomizationChangesTheImage(t *testing.T) {
 		"name from labels, no namespace": {
 			pinned,
 			func(b *Bundle) error {
-				return b.NameFromLabels(ctx, template(t, "{{{name}}}"), labelled(map[string]map[string]string{
+				return b.NameFromLabels(ctx, template(t, "{name}"), labelled(map[string]map[string]string{
 					pinned: {"name": "x"},
 				}))
 			},
-			"quay.io/{x}@sha256:" + hash,
+			"quay.io/x@sha256:" + hash,
 		},
 		"enclose": {
 			"quay.io/operator/image:v1",
@@ -159,9 +159,6 @@ func TestEachCustomizationChangesTheImage(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := strings.ReplaceAll(operator(test.image), test.image, test.want)
-			if strings.ContainsAny(test.want, "{}") {
-				want = strings.ReplaceAll(want, test.want, `"`+test.want+`"`)
-			}
 			if diff := cmp.Diff(want, csv(t, b)); diff != "" {
 				t.Error(diff)
 			}
@@ -536,6 +533,40 @@ func TestConflictingRelatedImagesAreAllNamed(t *testing.T) {
 		": spec.relatedImages cannot be written because two images have one name: "+
 		"container m (line 6) is s.io/a:1 but container m (line 7) is s.io/b:1; "+
 		"container m (line 6) is s.io/a:1 but variable RELATED_IMAGE_M (line 9) is s.io/c:1; rename one of each")
+}
+
+func TestReplacementsMustBePullSpecs(t *testing.T) {
+	ctx := t.Context()
+	labels := labelled(map[string]map[string]string{"r.io/a:1": {"name": "Not A Name", LabelBundle: "true"}})
+	for name, test := range map[string]struct {
+		change func(b *Bundle) error
+		want   string
+	}{
+		"from labels": {
+			func(b *Bundle) error { return b.NameFromLabels(ctx, template(t, "{name}"), labels) },
+			`replace r.io/a:1: "r.io/Not A Name:1" is not a pull spec`,
+		},
+		"from the requester": {
+			func(b *Bundle) error { return b.ReplaceBundles(ctx, map[string]string{"r.io/a:1": "#x"}, labels) },
+			`replace r.io/a:1: "#x:latest" is not a pull spec`,
+		},
+		"from a namespace": {
+			func(b *Bundle) error { return b.Enclose("A", "-") },
+			`replace r.io/a:1: "r.io/A/a:1" is not a pull spec`,
+		},
+		"from a registry": {
+			func(b *Bundle) error { return b.ReplaceRegistries(map[string]string{"r.io": "https://s.io"}) },
+			`replace r.io/a:1: "https://s.io/a:1" is not a pull spec`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := withCSV(t, operator("r.io/a:1"))
+			wantError(t, test.change(b), sdk.Invalid, test.want)
+			if diff := cmp.Diff(operator("r.io/a:1"), csv(t, b)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
 }
 
 func TestAMissingLabelIsNamedWithThoseThereAre(t *testing.T) {

@@ -1,6 +1,11 @@
 package bundle
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+
+	"github.com/iib-engine/iib/sdk"
+)
 
 // PullSpec is the name of an image in its parts, as OLM's tools take it apart:
 // by position, without asking whether the parts are well-formed. Two of them
@@ -60,6 +65,29 @@ func (s PullSpec) String() string {
 
 // Pinned reports whether the image is named by digest.
 func (s PullSpec) Pinned() bool { return strings.Contains(s.Tag, ":") }
+
+// wellFormed matches the names that registries can have, more or less: it is
+// here to keep texts that were put together from labels and settings from
+// becoming something else than a name.
+var wellFormed = func() *regexp.Regexp {
+	const (
+		host = `[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?(?::[0-9]+)?`
+		name = `[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*`
+		tag  = `[A-Za-z0-9_][A-Za-z0-9_.\-]*`
+	)
+	return regexp.MustCompile(`^(?:` + host + `/)?` + name + `(?:/` + name + `)*(?::` + tag + `)?(?:@[a-z0-9]+:[A-Fa-f0-9]{32,})?$`)
+}()
+
+// check refuses what cannot be an image's name.
+func (s PullSpec) check() error {
+	if text := s.String(); !wellFormed.MatchString(text) || len(text) > maxPullSpec {
+		return sdk.Errorf(sdk.Invalid, "%q is not a pull spec", text)
+	}
+	return nil
+}
+
+// maxPullSpec is more than any registry allows.
+const maxPullSpec = 1024
 
 // enclosed returns the image in another namespace, with the one that it had
 // and all parts of its repository joined by glue.

@@ -39,6 +39,12 @@ func (b *Bundle) PullSpecs() ([]PullSpec, error) {
 // replace changes pull specs in every CSV, and then lists all images under
 // relatedImages of a CSV that lists none.
 func (b *Bundle) replace(replacements map[PullSpec]PullSpec) error {
+	for old, replacement := range replacements {
+		// What was malformed before is not the fault of the replacement.
+		if err := replacement.check(); err != nil && old.check() == nil {
+			return sdk.Errorf(sdk.Invalid, "replace %s: %w", old, err)
+		}
+	}
 	csvs, err := b.CSVs()
 	if err != nil {
 		return err

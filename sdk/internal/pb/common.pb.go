@@ -501,6 +501,7 @@ type Bundle struct {
 	Pinned        bool                   `protobuf:"varint,5,opt,name=pinned,proto3" json:"pinned,omitempty"`
 	Labels        map[string]string      `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Replacements  map[string]string      `protobuf:"bytes,7,rep,name=replacements,proto3" json:"replacements,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Until         string                 `protobuf:"bytes,8,opt,name=until,proto3" json:"until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -582,6 +583,13 @@ func (x *Bundle) GetReplacements() map[string]string {
 		return x.Replacements
 	}
 	return nil
+}
+
+func (x *Bundle) GetUntil() string {
+	if x != nil {
+		return x.Until
+	}
+	return ""
 }
 
 // Access tells how to reach one image's registry.
@@ -994,7 +1002,7 @@ const file_iib_plugin_v1_common_proto_rawDesc = "" +
 	"\x06labels\x18\x03 \x03(\v2 .iib.plugin.v1.Image.LabelsEntryR\x06labels\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8a\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa0\x03\n" +
 	"\x06Bundle\x12\x10\n" +
 	"\x03dir\x18\x01 \x01(\tR\x03dir\x12\x14\n" +
 	"\x05image\x18\x02 \x01(\tR\x05image\x12\"\n" +
@@ -1002,7 +1010,8 @@ const file_iib_plugin_v1_common_proto_rawDesc = "" +
 	"\apackage\x18\x04 \x01(\tR\apackage\x12\x16\n" +
 	"\x06pinned\x18\x05 \x01(\bR\x06pinned\x129\n" +
 	"\x06labels\x18\x06 \x03(\v2!.iib.plugin.v1.Bundle.LabelsEntryR\x06labels\x12K\n" +
-	"\freplacements\x18\a \x03(\v2'.iib.plugin.v1.Bundle.ReplacementsEntryR\freplacements\x1a9\n" +
+	"\freplacements\x18\a \x03(\v2'.iib.plugin.v1.Bundle.ReplacementsEntryR\freplacements\x12\x14\n" +
+	"\x05until\x18\b \x01(\tR\x05until\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +

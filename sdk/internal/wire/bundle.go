@@ -18,6 +18,7 @@ func encodeBundle(b *sdk.Bundle) *pb.Bundle {
 		Pinned:       b.Pinned,
 		Labels:       b.Labels,
 		Replacements: b.Replacements,
+		Until:        b.Until,
 	}
 }
 
@@ -30,6 +31,7 @@ func decodeBundle(b *pb.Bundle) *sdk.Bundle {
 		Pinned:       b.GetPinned(),
 		Labels:       b.GetLabels(),
 		Replacements: b.GetReplacements(),
+		Until:        b.GetUntil(),
 	}
 }
 

@@ -62,6 +62,8 @@ func TestSetKeepsEveryOtherByte(t *testing.T) {
 		"plain without a newline":  {"k: a", "b", "k: b"},
 		"plain that needs quotes":  {"k: a\n", "b: #c", "k: \"b: #c\"\n"},
 		"plain that is a number":   {"k: a\n", "1.5", "k: \"1.5\"\n"},
+		"digits with a slash":      {"k: a\n", "127.0.0.1:5000/a:1", "k: 127.0.0.1:5000/a:1\n"},
+		"digits with a colon":      {"k: a\n", "1:30", "k: \"1:30\"\n"},
 		"a word of YAML 1.1":       {"k: a\n", "Yes", "k: \"Yes\"\n"},
 		"a number becomes text":    {"k: 12\n", "b", "k: b\n"},
 		"single quotes":            {"k: 'a'\n", "it's", "k: 'it''s'\n"},

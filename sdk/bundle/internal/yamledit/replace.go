@@ -181,9 +181,11 @@ func isPlainWord(text string) bool {
 // type.
 var notText = []string{"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"}
 
-// isPlain reports whether every reader takes text, unquoted, for that text.
+// isPlain reports whether every reader takes text, unquoted, for that text. No
+// number or time of any version of YAML has a slash.
 func isPlain(text string) bool {
-	return isPlainWord(text) && (text[0] < '0' || text[0] > '9') &&
+	number := text != "" && text[0] >= '0' && text[0] <= '9' && !strings.Contains(text, "/")
+	return isPlainWord(text) && !number &&
 		!slices.Contains(notText, strings.ToLower(text))
 }
 

@@ -58,10 +58,10 @@ func (b *Body) Values(schema Schema) ([]byte, Diagnostics) {
 		n := d.decode(b.body, b.node(schema))
 		if !d.found.HasErrors() {
 			data, err := json.Marshal(n.values())
-			if err == nil {
-				return data, d.found.sorted()
+			if err != nil {
+				panic("config: " + err.Error()) // texts, finite numbers, and lists and maps of them
 			}
-			d.errorf(b.header, "Invalid settings", "The settings cannot be handed to the plugin: %v. Simplify them.", err)
+			return data, d.found.sorted()
 		}
 	}
 	return nil, d.found.sorted()

@@ -80,7 +80,7 @@ func decodeJSON(t *testing.T, data []byte) any {
 func TestAllMistakesInAPluginsSettingsAreReportedAtOnce(t *testing.T) {
 	c := mustLoad(t, gate(`    strict = "maybe"
     tries  = 1.5
-    share  = "half"
+    share  = 1e400
     wait   = "soon"
     labels = "one"
     map    = { a = [] }
@@ -106,7 +106,7 @@ func TestAllMistakesInAPluginsSettingsAreReportedAtOnce(t *testing.T) {
 		"3:3 Missing setting",
 		"4:14 Wrong type",
 		"5:14 Wrong type",
-		"6:14 Wrong type",
+		"6:14 Value out of range",
 		"7:14 Invalid duration",
 		"8:14 Wrong type",
 		"9:14 Wrong type",
@@ -206,7 +206,7 @@ func TestPluginsOwnErrorIsADiagnosticWithoutSecrets(t *testing.T) {
 	if want := `Plugin "gate" does not accept its setting "url": ***** is no URL.`; d.Detail != want {
 		t.Errorf("the detail is %s, want %s", d.Detail, want)
 	}
-	if d.Range.Line != 4 || d.Severity != Error {
+	if d.Range.Line != 4 || d.Severity != Error || d.Summary != "Invalid setting" {
 		t.Errorf("the diagnostic is %+v", d)
 	}
 	if d := c.Plugin("gate").Rejected("", "bad mood"); d.Detail != `Plugin "gate" says: bad mood.` {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -12,9 +13,10 @@ import (
 
 // check reports mistakes that show only when blocks are seen together.
 func (d *decoder) check(root *node, c *Config) {
+	names := map[string]names{"queue": namesOf(root, "queue"), "plugin": namesOf(root, "plugin")}
 	root.walk(func(n *node) {
 		d.checkLabel(n)
-		d.checkReferences(n, root)
+		d.checkReferences(n, names)
 	})
 	d.checkServer(root)
 	d.checkExposure(root, c)
@@ -40,45 +42,45 @@ func (d *decoder) checkLabel(n *node) {
 	}
 }
 
+// names are those of all blocks of a kind.
+type names struct {
+	all []string // without repetitions
+	has map[string]bool
+}
+
+func namesOf(root *node, kind string) names {
+	n := names{has: make(map[string]bool)}
+	add := func(name string) {
+		if name != "" && !n.has[name] {
+			n.all = append(n.all, name)
+			n.has[name] = true
+		}
+	}
+	for _, b := range root.all(kind) {
+		add(b.labels[0])
+	}
+	if kind == "queue" {
+		add(DefaultQueue)
+	}
+	return n
+}
+
 // checkReferences reports names of queues and plugins that do not exist.
-func (d *decoder) checkReferences(n, root *node) {
+func (d *decoder) checkReferences(n *node, names map[string]names) {
 	for _, s := range n.settings {
-		if s.attr.refers == "" || s.value.AsString() == "" {
+		kind := s.attr.refers
+		if kind == "" || s.value.AsString() == "" {
 			continue
 		}
-		name, names := s.value.AsString(), namesOf(root, s.attr.refers)
-		if contains(names, name) {
-			continue
-		}
-		if s.origin != "" {
-			d.errorf(s.at, "Unknown "+s.attr.refers, "%s names no %s of this file.%s",
-				s.subject(), s.attr.refers, known("", names))
-			continue
-		}
-		d.errorf(s.at, "Unknown "+s.attr.refers, "There is no %s %s.%s", s.attr.refers, quote(name), known(name, names))
-	}
-}
-
-func namesOf(root *node, kind string) []string {
-	var names []string
-	for _, n := range root.all(kind) {
-		if name := n.labels[0]; name != "" {
-			names = append(names, name)
+		name, there := s.value.AsString(), names[kind]
+		switch {
+		case there.has[name]:
+		case s.secret():
+			d.errorf(s.at, "Unknown "+kind, "%s names no %s of this file.%s", sentence(s.subject()), kind, known("", there.all))
+		default:
+			d.errorf(s.at, "Unknown "+kind, "There is no %s %s.%s", kind, quote(name), known(name, there.all))
 		}
 	}
-	if kind == "queue" && !contains(names, DefaultQueue) {
-		names = append(names, DefaultQueue)
-	}
-	return names
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 func (d *decoder) checkServer(root *node) {
@@ -156,7 +158,7 @@ func (d *decoder) checkPlugins(root *node) {
 			} else if blocks := n.all(only.name); len(blocks) > 0 {
 				at, written = blocks[0].header, true
 			}
-			if written && kind != "" && !contains(only.kinds, kind) {
+			if written && kind != "" && !slices.Contains(only.kinds, kind) {
 				d.errorf(at, "Useless setting", "%s has no meaning for a plugin of kind %s, only for %s. Remove it.",
 					quote(only.name), quote(kind), alternatives(only.kinds))
 			}

@@ -63,6 +63,7 @@ func (d *decoder) decode(body *hclsyntax.Body, n *node) *node {
 
 func (d *decoder) decodeBlocks(n *node) {
 	count := make(map[string]int)
+	first := make(map[string]*node) // by type and labels
 	for _, b := range n.body.Blocks {
 		schema := n.block.block(b.Type)
 		if schema == nil {
@@ -78,7 +79,7 @@ func (d *decoder) decodeBlocks(n *node) {
 		}
 		if child := d.child(b, schema, n); child != nil {
 			if schema.unique {
-				d.checkUnique(n, child)
+				d.checkUnique(first, child)
 			}
 			n.children = append(n.children, child)
 		}
@@ -129,15 +130,16 @@ func (d *decoder) child(b *hclsyntax.Block, schema *Block, parent *node) *node {
 	return d.decode(b.Body, &node{block: schema, labels: labels, labelRanges: ranges, header: header, parent: parent})
 }
 
-func (d *decoder) checkUnique(parent, child *node) {
-	for _, other := range parent.children {
-		if other.block.Name == child.block.Name && slices.Equal(other.labels, child.labels) {
-			d.errorf(child.header, "Duplicate block",
-				"The block %s is in line %d already. Rename one of the two, or put them together.",
-				child.title(), other.header.Start.Line)
-			return
-		}
+// checkUnique reports a block with the type and labels of an earlier one.
+func (d *decoder) checkUnique(first map[string]*node, n *node) {
+	other, ok := first[n.title()]
+	if !ok {
+		first[n.title()] = n
+		return
 	}
+	d.errorf(n.header, "Duplicate block",
+		"The block %s is in line %d already. Rename one of the two, or put them together.",
+		n.title(), other.header.Start.Line)
 }
 
 func (d *decoder) unknownSetting(attr *hclsyntax.Attribute, n *node) {

@@ -194,3 +194,20 @@ func (ds Diagnostics) sorted() Diagnostics {
 	})
 	return slices.Compact(ds)
 }
+
+// capped returns ds, shortened to what somebody would read.
+func (ds Diagnostics) capped() Diagnostics {
+	if len(ds) <= maxFindings {
+		return ds
+	}
+	// The errors are what keeps the file from being used.
+	errors := slices.DeleteFunc(ds, func(d Diagnostic) bool { return d.Severity != Error })
+	if rest := len(errors) - maxFindings; rest > 0 {
+		errors = append(errors[:maxFindings:maxFindings], Diagnostic{
+			Summary: "Too many mistakes",
+			Detail:  fmt.Sprintf("There are %d more. Correct these first.", rest),
+			Range:   Range{File: errors[0].Range.File},
+		})
+	}
+	return errors
+}

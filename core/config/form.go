@@ -356,8 +356,7 @@ var reservedMounts = []string{
 }
 
 func checkMount(s string) error {
-	if len(s) < 2 || s[0] != '/' || s[len(s)-1] != '/' ||
-		path.Clean(s)+"/" != s || strings.ContainsAny(s, "?#%{}*\\ ") || printable(s) != s {
+	if !strings.HasPrefix(s, "/") || s == "//" || path.Clean(s)+"/" != s || strings.ContainsAny(s, "?#%{}*\\ ") || printable(s) != s {
 		return errForm
 	}
 	for _, r := range reservedMounts {

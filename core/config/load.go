@@ -28,10 +28,11 @@ func Load(path string, env func(string) (string, bool)) (*Config, Diagnostics) {
 		return nil, r.found
 	}
 	c := parse(r, text, env)
-	if r.found = r.found.sorted(); r.found.HasErrors() {
-		return nil, r.found
+	found := r.found.sorted()
+	if found.HasErrors() {
+		return nil, found.capped()
 	}
-	return c, r.found
+	return c, found
 }
 
 var errTooLarge = errors.New("file too large")
@@ -71,6 +72,9 @@ func parse(r *reporter, text []byte, env func(string) (string, bool)) *Config {
 		return nil
 	}
 	body := r.parseBody(text)
+	if len(r.found) > maxFindings {
+		return nil
+	}
 	where := r.place(env)
 	d := &decoder{reporter: r, scope: newScope(where.dir, env, func(v string) { r.outside[v] = true })}
 	var locals []*hclsyntax.Block

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"math"
 	"math/big"
 	"slices"
 	"strconv"
@@ -14,7 +15,6 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
-	"github.com/zclconf/go-cty/cty/gocty"
 )
 
 // setting is a written value of the right type and form.
@@ -143,8 +143,7 @@ func (d *decoder) checkNumber(s *setting) bool {
 			return false
 		}
 	case Float:
-		var f float64
-		if err := gocty.FromCtyValue(s.value, &f); err != nil {
+		if f, _ := s.value.AsBigFloat().Float64(); math.IsInf(f, 0) {
 			d.errorf(s.at, "Value out of range", "%s is too large.", s.subject())
 			return false
 		}

@@ -9,7 +9,7 @@ import (
 
 // maxCandidates bounds the work for one suggestion: a file with thousands of
 // names, all wrong, must not take minutes to refuse.
-const maxCandidates = 300
+const maxCandidates = 100
 
 // didYouMean returns a sentence that proposes the candidate nearest to what was
 // written, with a space before it, or "".

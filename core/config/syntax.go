@@ -2,8 +2,11 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"slices"
+	"sort"
+	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -14,7 +17,10 @@ import (
 const (
 	maxFile      = 1 << 20 // bytes
 	maxDepth     = 50      // brackets in brackets
-	maxOperators = 20_000  // operators, and brackets, each of which can nest
+	maxBrackets  = 50_000  // of all kinds, in texts and comments too
+	maxOperators = 10_000  // operators and indexes; a chain of them nests, too
+	maxHeredoc   = 5_000   // lines of texts that begin with <<; the parser takes their square
+	maxFindings  = 100     // that are reported
 )
 
 // parseBody parses a file, and reports its syntax errors.
@@ -30,6 +36,9 @@ func (r *reporter) parseBody(text []byte) *hclsyntax.Body {
 	whole := &hclsyntax.Body{Attributes: make(hclsyntax.Attributes)}
 	start := hcl.InitialPos
 	for _, end := range itemEnds(text) {
+		if len(r.found) > maxFindings {
+			break
+		}
 		file, diags := hclsyntax.ParseConfig(text[start.Byte:end.Byte], r.file, start)
 		// What follows from an unfinished text on the same line is no news.
 		r.addHCL(slices.DeleteFunc(diags, func(d *hcl.Diagnostic) bool {
@@ -48,7 +57,7 @@ func (r *reporter) parseBody(text []byte) *hclsyntax.Body {
 }
 
 // maxUnfinished is how many unfinished texts are looked for.
-const maxUnfinished = 20
+const maxUnfinished = 10
 
 // finishTexts reports texts whose closing quote is missing. To the parser such
 // a text goes on to the next quote, wherever that is, and everything after it
@@ -56,14 +65,16 @@ const maxUnfinished = 20
 // text, so that the rest can be judged. The lines are those of the texts.
 func (r *reporter) finishTexts(text []byte) (repaired []byte, lines map[int]bool) {
 	text, lines = bytes.Clone(text), make(map[int]bool)
+	start := hcl.InitialPos
 	for range maxUnfinished {
-		open, end, ok := unfinishedText(text, r.file)
+		open, lineEnd, ok := unfinishedText(text[start.Byte:], r.file, start)
 		if !ok {
 			break
 		}
+		start = lineEnd
 		r.errorf(open, "Unfinished text", "The text that begins here does not end on its line. Add the closing quote.")
 		lines[open.Start.Line] = true
-		finish(text[open.Start.Byte:end])
+		finish(text[open.Start.Byte:lineEnd.Byte])
 	}
 	return text, lines
 }
@@ -85,9 +96,9 @@ func finish(text []byte) {
 }
 
 // unfinishedText finds the first text in quotes with a line break in it: its
-// opening quote, and the offset of the line break.
-func unfinishedText(text []byte, file string) (open hcl.Range, end int, ok bool) {
-	tokens, _ := hclsyntax.LexConfig(text, file, hcl.InitialPos)
+// opening quote, and the line break.
+func unfinishedText(text []byte, file string, start hcl.Pos) (open hcl.Range, lineEnd hcl.Pos, ok bool) {
+	tokens, _ := hclsyntax.LexConfig(text, file, start)
 	var quotes []hcl.Range // the opening quotes of the texts that we are in
 	for _, t := range tokens {
 		switch t.Type {
@@ -97,30 +108,51 @@ func unfinishedText(text []byte, file string) (open hcl.Range, end int, ok bool)
 			quotes = quotes[:max(len(quotes)-1, 0)]
 		case hclsyntax.TokenQuotedNewline:
 			if len(quotes) > 0 {
-				return quotes[len(quotes)-1], t.Range.Start.Byte, true
+				return quotes[len(quotes)-1], t.Range.Start, true
 			}
 		}
 	}
-	return hcl.Range{}, 0, false
+	return hcl.Range{}, hcl.Pos{}, false
 }
 
-// checkBounds reports a file that nests deeper than the parser, which calls
-// itself for every level, can bear.
+// checkBounds reports a file that is no text, or nests deeper than the parser, which calls
+// itself for every level, can bear. Brackets are counted before anything else,
+// because the scanner too takes long for very many of them.
 func (r *reporter) checkBounds(text []byte) bool {
+	for i := 0; i < len(text); {
+		c, size := utf8.DecodeRune(text[i:])
+		if c == 0 || c == utf8.RuneError && size == 1 {
+			line := 1 + bytes.Count(text[:i], []byte("\n"))
+			r.fail(r.file, "Not a text file", "Line %d has a byte that is no UTF-8 text. Is this the right file?", line)
+			return false
+		}
+		i += size
+	}
+	brackets := 0
+	for _, c := range text {
+		if c == '(' || c == '[' || c == '{' {
+			brackets++
+		}
+	}
+	if brackets > maxBrackets {
+		r.fail(r.file, "Too complex", "The file has too many brackets to be a configuration. Is this the right file?")
+		return false
+	}
 	tokens, _ := hclsyntax.LexConfig(text, r.file, hcl.InitialPos)
-	depth, operators := 0, 0
+	depth, operators, lines := 0, 0, 0
 	for _, t := range tokens {
 		depth += nesting(t.Type)
-		operators += max(nesting(t.Type), 0)
 		switch t.Type {
 		case hclsyntax.TokenPlus, hclsyntax.TokenMinus, hclsyntax.TokenStar, hclsyntax.TokenSlash, hclsyntax.TokenPercent,
 			hclsyntax.TokenEqualOp, hclsyntax.TokenNotEqual, hclsyntax.TokenLessThan, hclsyntax.TokenLessThanEq,
 			hclsyntax.TokenGreaterThan, hclsyntax.TokenGreaterThanEq, hclsyntax.TokenAnd, hclsyntax.TokenOr,
-			hclsyntax.TokenBang, hclsyntax.TokenQuestion, hclsyntax.TokenDot:
+			hclsyntax.TokenBang, hclsyntax.TokenQuestion, hclsyntax.TokenOBrack, hclsyntax.TokenTemplateControl:
 			operators++
+		case hclsyntax.TokenStringLit:
+			lines++
 		}
-		if depth > maxDepth || operators > maxOperators {
-			r.errorf(t.Range, "Too complex", "The file nests too deep, or has too many operators, to be a configuration. Is this the right file?")
+		if depth > maxDepth || operators > maxOperators || lines > maxHeredoc {
+			r.errorf(t.Range, "Too complex", "The file nests too deep, has too many operators, or too long texts, to be a configuration. Is this the right file?")
 			return false
 		}
 	}
@@ -158,22 +190,20 @@ func nesting(t hclsyntax.TokenType) int {
 // error. In the others the parser has lost its way, and what it took for the
 // rest of the block would be blamed for nothing.
 func outside(found, syntax Diagnostics, body *hclsyntax.Body) Diagnostics {
-	var kept Diagnostics
-	for _, d := range found {
-		for _, b := range body.Blocks {
-			first, last := b.TypeRange.Start.Line, b.CloseBraceRange.End.Line
-			if d.Range.Line < first || d.Range.Line > last {
-				continue
-			}
-			broken := false
-			for _, s := range syntax {
-				broken = broken || first <= s.Range.Line && s.Range.Line <= last
-			}
-			if !broken {
-				kept = append(kept, d)
-			}
-			break
+	blocks := slices.SortedFunc(slices.Values(body.Blocks), func(a, b *hclsyntax.Block) int {
+		return cmp.Compare(a.TypeRange.Start.Line, b.TypeRange.Start.Line)
+	})
+	// block returns the index of the block that a line is in, or -1.
+	block := func(line int) int {
+		after := sort.Search(len(blocks), func(i int) bool { return blocks[i].TypeRange.Start.Line > line })
+		if after == 0 || blocks[after-1].CloseBraceRange.End.Line < line {
+			return -1
 		}
+		return after - 1
 	}
-	return kept
+	broken := map[int]bool{-1: true}
+	for _, d := range syntax {
+		broken[block(d.Range.Line)] = true
+	}
+	return slices.DeleteFunc(slices.Clone(found), func(d Diagnostic) bool { return broken[block(d.Range.Line)] })
 }

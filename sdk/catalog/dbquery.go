@@ -10,9 +10,11 @@ import (
 
 // BundleRef names a bundle of a catalog.
 type BundleRef struct {
-	Package, Name, Version string
+	Package string `json:"package"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
 	// Image is its pull spec.
-	Image string
+	Image string `json:"image"`
 }
 
 // Packages lists the packages of the database, sorted.

@@ -53,8 +53,7 @@ func (g *graph) render(ctx context.Context, q querier) (*Package, error) {
 		entries := []declcfg.ChannelEntry{}
 		for _, bundle := range slices.Sorted(maps.Keys(now)) {
 			bundles[bundle] = true
-			e := now[bundle]
-			entries = append(entries, declcfg.ChannelEntry{Name: bundle, Replaces: e.replaces, Skips: e.skips, SkipRange: e.skipRange})
+			entries = append(entries, now[bundle].entry(bundle))
 		}
 		blob, err := newBlob(schemaChannel, g.name, name, declcfg.Channel{Schema: schemaChannel, Name: name, Package: g.name, Entries: entries})
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -30,8 +31,8 @@ func TestHistoriesEndAsOperatorRegistryEndsThem(t *testing.T) {
 	var next atomic.Uint64
 	var tally tally
 	var wg sync.WaitGroup
+	u := &unpacked{dir: t.TempDir(), all: map[string]*unpackedBundle{}}
 	for range runtime.GOMAXPROCS(0) {
-		dir := t.TempDir()
 		wg.Go(func() {
 			for {
 				n := next.Add(1) - 1
@@ -40,8 +41,8 @@ func TestHistoriesEndAsOperatorRegistryEndsThem(t *testing.T) {
 				}
 				seed := *historySeed + n
 				steps := newHistory(seed)
-				if err := replay(dir, steps, &tally); err != nil {
-					steps, err = shrink(dir, steps, err)
+				if err := replay(u, steps, &tally); err != nil {
+					steps, err = shrink(u, steps, err)
 					t.Errorf("history %d: %v\nsteps:%s", seed, err, list(steps))
 				}
 			}
@@ -60,11 +61,11 @@ func list(steps []step) string {
 }
 
 // shrink leaves out steps, and bundles of steps, as long as the history fails.
-func shrink(dir string, steps []step, err error) ([]step, error) {
+func shrink(u *unpacked, steps []step, err error) ([]step, error) {
 	for smaller := true; smaller; {
 		smaller = false
 		for _, candidate := range reductions(steps) {
-			if e := replay(dir, candidate, &tally{}); e != nil {
+			if e := replay(u, candidate, &tally{}); e != nil {
 				steps, err, smaller = candidate, e, true
 				break
 			}
@@ -97,13 +98,13 @@ func reductions(steps []step) [][]step {
 
 // tally counts what a run has compared.
 type tally struct {
-	steps, accepted, rejected, retried, fileSteps, fileSkipped atomic.Int64
+	steps, accepted, rejected, retried, fileCompared, fileSkipped atomic.Int64
 }
 
 func (c *tally) snapshot() map[string]int64 {
 	return map[string]int64{
 		"steps": c.steps.Load(), "accepted": c.accepted.Load(), "rejected": c.rejected.Load(), "retried": c.retried.Load(),
-		"fileSteps": c.fileSteps.Load(), "fileSkipped": c.fileSkipped.Load(),
+		"fileCompared": c.fileCompared.Load(), "fileSkipped": c.fileSkipped.Load(),
 	}
 }
 
@@ -111,6 +112,7 @@ func (c *tally) snapshot() map[string]int64 {
 // our files.
 type world struct {
 	dir       string
+	unpacked  *unpacked
 	reference *reference
 	database  *catalog.Database
 	files     map[string]*catalog.Package
@@ -119,27 +121,29 @@ type world struct {
 	// forgetful packages have lost something in their files that their database
 	// still knows, and are not compared until they are removed.
 	forgetful map[string]bool
-	// cleared is set once a semver mode was used.
-	cleared bool
 }
 
-func replay(dir string, steps []step, tally *tally) (err error) {
-	dir, err = os.MkdirTemp(dir, "history")
+func replay(u *unpacked, steps []step, tally *tally) error {
+	dir, err := os.MkdirTemp(u.dir, "history")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	w := &world{dir: dir, files: map[string]*catalog.Package{}, images: map[string]string{}, forgetful: map[string]bool{}}
+	w := &world{dir: dir, unpacked: u, files: map[string]*catalog.Package{}, images: map[string]string{}, forgetful: map[string]bool{}}
 	if w.reference, err = newReference(filepath.Join(dir, "reference.db")); err != nil {
 		return err
 	}
-	if w.database, err = catalog.CreateDatabase(context.Background(), filepath.Join(dir, "ours.db")); err != nil {
+	if _, err = newReference(filepath.Join(dir, "ours.db")); err != nil {
+		return err
+	}
+	if w.database, err = catalog.OpenDatabase(context.Background(), filepath.Join(dir, "ours.db")); err != nil {
 		return err
 	}
 	defer w.database.Close()
+	defer w.reference.close()
 	for i, s := range steps {
 		tally.steps.Add(1)
-		if err := w.take(i, s, tally); err != nil {
+		if err := w.take(s, tally); err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
 	}
@@ -152,8 +156,8 @@ type outcome struct {
 	err      error
 }
 
-func (w *world) take(i int, s step, tally *tally) error {
-	inputs, bundles, readErr, err := w.unpack(i, s.add)
+func (w *world) take(s step, tally *tally) error {
+	inputs, bundles, readErr, err := w.unpack(s.add)
 	if err != nil {
 		return err
 	}
@@ -166,26 +170,31 @@ func (w *world) take(i int, s step, tally *tally) error {
 	if len(s.deprecate) > 0 && len(images) == 0 {
 		return nil
 	}
+	known, err := w.reference.memory()
+	if err != nil {
+		return err
+	}
 	ours := w.ourDatabase(s, bundles, readErr, images)
 
 	// operator-registry goes through the bundles of a request in random order,
 	// and some outcomes depend on it: ours must be one of them.
-	before, err := w.reference.snapshot(filepath.Join(w.dir, "before.db"))
-	if err != nil {
-		return err
-	}
-	var difference string
-	var theirs outcome
+	var before []byte
 	tries := 1
 	if len(s.add) > 1 || s.mode != catalog.Replaces {
 		tries = 30
+		if before, err = os.ReadFile(w.reference.path); err != nil {
+			return err
+		}
 	}
+	var difference string
+	var theirs outcome
 	for try := range tries {
 		if try > 0 {
 			tally.retried.Add(1)
 			if err := w.reference.restore(before); err != nil {
 				return err
 			}
+			rand.Shuffle(len(inputs), func(i, j int) { inputs[i], inputs[j] = inputs[j], inputs[i] })
 		}
 		theirs = w.referenceOutcome(s, inputs, images)
 		if difference = w.compare(s, theirs, ours); difference == "" {
@@ -195,30 +204,58 @@ func (w *world) take(i int, s step, tally *tally) error {
 	if difference != "" {
 		return errors.New("database: " + difference)
 	}
+	if err := w.takeFiles(s, bundles, readErr, images, known, theirs, tally); err != nil {
+		return fmt.Errorf("files: %w", err)
+	}
 	if theirs.err != nil {
 		tally.rejected.Add(1)
-	} else {
-		tally.accepted.Add(1)
-		for j, b := range s.add {
-			w.images[b.Name] = inputs[j].image
-		}
+		return nil
+	}
+	tally.accepted.Add(1)
+	for _, in := range inputs {
+		w.images[in.Name] = in.image
 	}
 	return nil
 }
 
-func (w *world) unpack(i int, add []catalogtest.Bundle) (inputs []input, bundles []*catalog.Bundle, readErr, err error) {
-	for j, b := range add {
-		in := input{image: b.Image("registry.example.com/ns"), dir: filepath.Join(w.dir, fmt.Sprintf("bundle-%d-%d", i, j))}
-		if err := b.Write(in.dir); err != nil {
+// unpacked are the bundles of all histories: many have the same ones.
+type unpacked struct {
+	dir string
+	mu  sync.Mutex
+	all map[string]*unpackedBundle
+}
+
+type unpackedBundle struct {
+	input
+	read *catalog.Bundle
+	err  error
+}
+
+func (u *unpacked) bundle(b catalogtest.Bundle) (*unpackedBundle, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	image := b.Image("registry.example.com/ns")
+	if have, ok := u.all[image]; ok {
+		return have, nil
+	}
+	made := &unpackedBundle{input: input{b, image, filepath.Join(u.dir, fmt.Sprint(len(u.all)))}}
+	if err := b.Write(made.dir); err != nil {
+		return nil, err
+	}
+	made.read, made.err = catalog.ReadBundle(made.dir, image)
+	u.all[image] = made
+	return made, nil
+}
+
+func (w *world) unpack(add []catalogtest.Bundle) (inputs []input, bundles []*catalog.Bundle, readErr, err error) {
+	for _, b := range add {
+		u, err := w.unpacked.bundle(b)
+		if err != nil {
 			return nil, nil, nil, err
 		}
-		inputs = append(inputs, in)
-		read, err := catalog.ReadBundle(in.dir, in.image)
-		if err != nil {
-			readErr = errors.Join(readErr, err)
-			continue
-		}
-		bundles = append(bundles, read)
+		inputs = append(inputs, u.input)
+		bundles = append(bundles, u.read)
+		readErr = errors.Join(readErr, u.err)
 	}
 	return inputs, bundles, readErr, nil
 }

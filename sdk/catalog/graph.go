@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/operator-framework/operator-registry/alpha/declcfg"
 )
 
 // graph is the upgrade graph of one package, in the terms of the database form
@@ -179,6 +181,12 @@ type published struct {
 	replaces  string
 	skips     []string
 	skipRange string
+	// added tells that the bundle is new.
+	added bool
+}
+
+func (p published) entry(bundle string) declcfg.ChannelEntry {
+	return declcfg.ChannelEntry{Name: bundle, Replaces: p.replaces, Skips: p.skips, SkipRange: p.skipRange}
 }
 
 // publish derives the entries of a channel for a file-based catalog: the edges
@@ -200,7 +208,7 @@ func (g *graph) publish(c *channel) map[string]published {
 			continue
 		}
 		p := out[e.bundle]
-		p.skipRange = n.skipRange
+		p.skipRange, p.added = n.skipRange, n.added != nil
 		if e.replaces != nil {
 			if to := e.replaces.bundle; onWalk[e] {
 				p.replaces = max(p.replaces, to)

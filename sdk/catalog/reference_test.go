@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 
 	"github.com/operator-framework/operator-registry/alpha/action/migrations"
 	"github.com/operator-framework/operator-registry/alpha/declcfg"
@@ -23,6 +25,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/iib-engine/iib/sdk/catalog"
+	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
 )
 
 func init() { logrus.SetOutput(io.Discard) }
@@ -30,51 +33,161 @@ func init() { logrus.SetOutput(io.Discard) }
 // reference is operator-registry's own way to edit a catalog: its populator,
 // remover and deprecator on a database, then its migration to a file-based
 // catalog. Nothing of the package under test is used here.
-type reference struct{ path string }
-
-func newReference(path string) (*reference, error) {
-	r := &reference{path}
-	return r, r.with(func(db *sql.DB) error {
-		loader, err := sqlite.NewSQLLiteLoader(db)
-		if err != nil {
-			return err
-		}
-		return loader.Migrate(context.Background())
-	})
+type reference struct {
+	path string
+	db   *sql.DB
 }
 
-func (r *reference) with(do func(*sql.DB) error) error {
-	db, err := sql.Open("sqlite", "file:"+r.path+"?_pragma=foreign_keys(1)&_pragma=synchronous(off)&_pragma=journal_mode(memory)&_pragma=busy_timeout(0)")
+// emptyDatabase returns the bytes of a database without packages.
+var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "catalog")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(do(db), db.Close())
+	defer os.RemoveAll(dir)
+	r := &reference{path: filepath.Join(dir, "empty.db")}
+	db, err := r.open()
+	if err != nil {
+		return nil, err
+	}
+	loader, err := sqlite.NewSQLLiteLoader(db)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(loader.Migrate(context.Background()), r.close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(r.path)
+})
+
+func newReference(path string) (*reference, error) {
+	empty, err := emptyDatabase()
+	if err != nil {
+		return nil, err
+	}
+	return &reference{path: path}, os.WriteFile(path, empty, 0o644)
+}
+
+func (r *reference) open() (*sql.DB, error) {
+	if r.db != nil {
+		return r.db, nil
+	}
+	var err error
+	r.db, err = sql.Open("sqlite", "file:"+r.path+"?_pragma=foreign_keys(1)&_pragma=synchronous(off)&_pragma=journal_mode(memory)&_pragma=busy_timeout(0)")
+	return r.db, err
+}
+
+func (r *reference) close() error {
+	if r.db == nil {
+		return nil
+	}
+	err := r.db.Close()
+	r.db = nil
+	return err
 }
 
 // attempt runs an edit as IIB does: the database is put back if it fails, and
 // the outcome must survive the migration.
 func (r *reference) attempt(edit func(*sql.DB) error) (*declcfg.DeclarativeConfig, error) {
+	return r.attemptOnly(edit, true)
+}
+
+// attemptOnly leaves the migration out if it is not wanted: it takes long for
+// large packages.
+func (r *reference) attemptOnly(edit func(*sql.DB) error, wanted bool) (*declcfg.DeclarativeConfig, error) {
 	before, err := os.ReadFile(r.path)
 	if err != nil {
 		return nil, err
 	}
-	var cfg *declcfg.DeclarativeConfig
-	err = r.with(func(db *sql.DB) error {
-		if err := edit(db); err != nil {
-			return err
-		}
-		var err error
-		cfg, err = migrate(db)
-		return err
-	})
+	db, err := r.open()
 	if err != nil {
-		return nil, errors.Join(err, os.WriteFile(r.path, before, 0o644))
+		return nil, err
+	}
+	if err := edit(db); err != nil {
+		return nil, errors.Join(err, r.restore(before))
+	}
+	if !wanted {
+		return nil, nil
+	}
+	cfg, err := migrate(db)
+	if err != nil {
+		return nil, errors.Join(err, r.restore(before))
 	}
 	return cfg, nil
 }
 
+// restore puts the bytes of the database back.
+func (r *reference) restore(before []byte) error {
+	return errors.Join(r.close(), os.WriteFile(r.path, before, 0o644))
+}
+
+// rows returns what the database knows about the bundles of a package.
+func (r *reference) rows(pkg string) (map[string]catalog.Edges, error) {
+	db, err := r.open()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := db.Query(`SELECT name, replaces, skiprange, substitutesfor, skips FROM operatorbundle WHERE name IN
+		(SELECT operatorbundle_name FROM properties WHERE type = 'olm.package' AND json_extract(value, '$.packageName') = ?)
+		AND name NOT IN (SELECT operatorbundle_name FROM deprecated)`, pkg)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := map[string]catalog.Edges{}
+	for rows.Next() {
+		var name, skips string
+		var e catalog.Edges
+		if err := rows.Scan(&name, &e.Replaces, &e.SkipRange, &e.SubstitutesFor, &skips); err != nil {
+			return nil, err
+		}
+		if skips != "" {
+			e.Skips = strings.Split(skips, ",")
+			slices.Sort(e.Skips)
+		}
+		out[name] = e
+	}
+	return out, rows.Err()
+}
+
+// memory is what the database knows that files do not.
+type memory struct {
+	// deprecated are the bundles that are kept for upgrades only.
+	deprecated map[string]bool
+	// owners maps all names in upgrade graphs to their packages.
+	owners map[string]string
+}
+
+func (r *reference) memory() (*memory, error) {
+	db, err := r.open()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := db.Query(`SELECT operatorbundle_name, '' FROM deprecated UNION SELECT operatorbundle_name, package_name FROM channel_entry`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	m := &memory{map[string]bool{}, map[string]string{}}
+	for rows.Next() {
+		var name, owner string
+		if err := rows.Scan(&name, &owner); err != nil {
+			return nil, err
+		}
+		if owner == "" {
+			m.deprecated[name] = true
+		} else {
+			m.owners[name] = owner
+		}
+	}
+	return m, rows.Err()
+}
+
 // input is a bundle image that has been unpacked.
-type input struct{ image, dir string }
+type input struct {
+	catalogtest.Bundle
+	image, dir string
+}
 
 func (r *reference) add(mode registry.Mode, overwrite bool, inputs []input) (*declcfg.DeclarativeConfig, error) {
 	return r.attempt(func(db *sql.DB) error { return referenceAdd(db, mode, overwrite, inputs) })
@@ -92,36 +205,29 @@ func referenceAdd(db *sql.DB, mode registry.Mode, overwrite bool, inputs []input
 	query := sqlite.NewSQLLiteQuerierFromDb(db)
 	dirs := map[image.Reference]string{}
 	overwritten := map[string][]string{}
-	var added []*registry.Bundle
 	for _, in := range inputs {
-		ref := image.SimpleReference(in.image)
-		parsed, err := registry.NewImageInput(ref, in.dir)
-		if err != nil {
-			return err
-		}
-		dirs[ref] = in.dir
-		added = append(added, parsed.Bundle)
+		dirs[image.SimpleReference(in.image)] = in.dir
 		if !overwrite {
 			continue
 		}
-		path, err := query.GetBundlePathIfExists(context.Background(), parsed.Bundle.Name)
+		path, err := query.GetBundlePathIfExists(context.Background(), in.Name)
 		if errors.Is(err, registry.ErrBundleImageNotInDatabase) {
 			continue
 		}
 		if err != nil || path == "" {
 			return fmt.Errorf("cannot be overwritten: %v", err)
 		}
-		overwritten[parsed.Bundle.Package] = append(overwritten[parsed.Bundle.Package], parsed.Bundle.Name)
+		overwritten[in.Package] = append(overwritten[in.Package], in.Name)
 	}
 	if err := registry.NewDirectoryPopulator(loader, graphs, query, dirs, overwritten).Populate(mode); err != nil {
 		return err
 	}
-	return allReachable(graphs, added)
+	return allReachable(graphs, inputs)
 }
 
 // allReachable is opm's last check of an add. opm searches without end if the
 // graph has a circle; here the search notices what it has seen.
-func allReachable(graphs registry.GraphLoader, added []*registry.Bundle) error {
+func allReachable(graphs registry.GraphLoader, added []input) error {
 	for _, b := range added {
 		graph, err := graphs.Generate(b.Package)
 		if err != nil {
@@ -132,7 +238,7 @@ func allReachable(graphs registry.GraphLoader, added []*registry.Bundle) error {
 			seen := map[registry.BundleKey]bool{}
 			found := false
 			for queue := []registry.BundleKey{ch.Head}; len(queue) > 0 && !found; queue = queue[1:] {
-				found = queue[0].BundlePath == b.BundleImage
+				found = queue[0].BundlePath == b.image
 				for next := range ch.Nodes[queue[0]] {
 					if !seen[next] {
 						seen[next] = true
@@ -159,7 +265,7 @@ func (r *reference) remove(pkgs ...string) (*declcfg.DeclarativeConfig, error) {
 				return err
 			}
 		}
-		return sqlite.NewSQLStrandedBundleRemover(loader).Remove()
+		return loader.RemoveStrandedBundles()
 	})
 }
 
@@ -292,22 +398,3 @@ func canonicalPackage(p *catalog.Package) (*canonical, error) {
 	}
 	return canonicalize(cfg)[p.Name], nil
 }
-
-// snapshot copies the reference, so that a step can be tried again.
-func (r *reference) snapshot(path string) (*reference, error) {
-	data, err := os.ReadFile(r.path)
-	if err != nil {
-		return nil, err
-	}
-	return &reference{path}, os.WriteFile(path, data, 0o644)
-}
-
-func (r *reference) restore(from *reference) error {
-	data, err := os.ReadFile(from.path)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(r.path, data, 0o644)
-}
-
-func tempDatabase(dir, name string) string { return filepath.Join(dir, name) }

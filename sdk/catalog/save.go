@@ -56,8 +56,7 @@ func (p *Package) saveChannels(cfg *declcfg.DeclarativeConfig, g *graph) (map[st
 		if i < 0 {
 			entries := make([]declcfg.ChannelEntry, 0, len(now))
 			for _, bundle := range slices.Sorted(maps.Keys(now)) {
-				e := now[bundle]
-				entries = append(entries, declcfg.ChannelEntry{Name: bundle, Replaces: e.replaces, Skips: e.skips, SkipRange: e.skipRange})
+				entries = append(entries, now[bundle].entry(bundle))
 			}
 			blob, err := newBlob(schemaChannel, g.name, name, declcfg.Channel{Schema: schemaChannel, Name: name, Package: g.name, Entries: entries})
 			if err != nil {
@@ -107,6 +106,15 @@ func updateChannel(doc json.RawMessage, before *line, now map[string]published) 
 			continue
 		}
 		names[old.Name] = true
+		if e.added && (old.SkipRange != e.skipRange || !sameNames(old.Skips, e.skips) || old.Replaces != e.replaces) {
+			// Another bundle took the place of one with the same name.
+			changed = true
+			if raw, err = encode(e.entry(old.Name)); err != nil {
+				return nil, err
+			}
+			out = append(out, raw)
+			continue
+		}
 		same := old.Replaces == e.replaces && sameNames(old.Skips, e.skips)
 		if !onWalk[old.Name] && e.replaces == "" && len(e.skips) == 0 {
 			// Off the walk before and after: its own edges were of no effect.
@@ -125,8 +133,7 @@ func updateChannel(doc json.RawMessage, before *line, now map[string]published) 
 			continue
 		}
 		changed = true
-		e := now[bundle]
-		raw, err := encode(declcfg.ChannelEntry{Name: bundle, Replaces: e.replaces, Skips: e.skips, SkipRange: e.skipRange})
+		raw, err := encode(now[bundle].entry(bundle))
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,171 @@
+package catalog_test
+
+import (
+	"archive/tar"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/blang/semver/v4"
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+	"github.com/operator-framework/operator-registry/pkg/registry"
+
+	"github.com/iib-engine/iib/sdk/catalog"
+	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
+)
+
+// realBundles unpacks published bundles, <package>/<version>/{manifests,metadata},
+// and returns the directories of each package in version order.
+func realBundles(t *testing.T) map[string][]string {
+	t.Helper()
+	archive := os.Getenv("IIB_REAL_BUNDLES")
+	if archive == "" {
+		t.Skip("IIB_REAL_BUNDLES does not name an archive of published bundles")
+	}
+	f, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := zstd.NewReader(f, zstd.WithDecoderMaxWindow(1<<27))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	packages := map[string][]string{}
+	for r := tar.NewReader(z); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		if err := root.MkdirAll(path.Dir(h.Name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		out, err := root.Create(h.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(out, r); err != nil {
+			t.Fatal(err)
+		}
+		if err := out.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if path.Base(path.Dir(h.Name)) == "metadata" {
+			version := path.Dir(path.Dir(h.Name))
+			dir := filepath.Join(root.Name(), version)
+			if pkg := path.Base(path.Dir(version)); !slices.Contains(packages[pkg], dir) {
+				packages[pkg] = append(packages[pkg], dir)
+			}
+		}
+	}
+	for _, dirs := range packages {
+		slices.SortFunc(dirs, func(a, b string) int {
+			va, errA := semver.Parse(filepath.Base(a))
+			vb, errB := semver.Parse(filepath.Base(b))
+			if errA != nil || errB != nil {
+				return 0 // as the archive has them
+			}
+			return va.Compare(vb)
+		})
+	}
+	return packages
+}
+
+func TestRealPackagesAreAsOperatorRegistryMakesThem(t *testing.T) {
+	packages := realBundles(t)
+	if len(packages) < 40 {
+		t.Fatalf("only %d packages", len(packages))
+	}
+	for pkg, dirs := range packages {
+		t.Run(pkg, func(t *testing.T) {
+			t.Parallel()
+			ctx := context.Background()
+			dir := t.TempDir()
+			theirs, err := newReference(filepath.Join(dir, "theirs.db"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer theirs.close()
+			db, err := catalog.CreateDatabase(ctx, filepath.Join(dir, "ours.db"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			files := &catalog.Package{}
+			for i, from := range dirs {
+				image := fmt.Sprintf("registry.example.com/real/%s@sha256:%064x", pkg, i)
+				b, readErr := catalog.ReadBundle(from, image)
+				in := input{dir: from, image: image, Bundle: catalogtest.Bundle{Package: pkg}}
+				if readErr == nil {
+					in.Bundle = catalogtest.Bundle{Package: b.Package, Name: b.Name, Channels: b.Channels}
+				}
+				compared := i == len(dirs)-1 || i%10 == 9
+				cfg, theirErr := theirs.attemptOnly(func(db *sql.DB) error {
+					return referenceAdd(db, registry.ReplacesMode, false, []input{in})
+				}, compared)
+				err := readErr
+				if err == nil {
+					err = db.Add(ctx, []*catalog.Bundle{b}, catalog.AddOptions{})
+				}
+				if (err == nil) != (theirErr == nil) {
+					t.Fatalf("%s: operator-registry says: %v\nwe say: %v", filepath.Base(from), theirErr, err)
+				}
+				var fileErr error
+				if readErr == nil {
+					var p *catalog.Package
+					if p, fileErr = catalog.Add(files, []*catalog.Bundle{b}, catalog.AddOptions{}); fileErr == nil {
+						files = p
+					}
+				}
+				if readErr == nil && (fileErr == nil) != (theirErr == nil) {
+					t.Errorf("%s: operator-registry says: %v\nour files say: %v", filepath.Base(from), theirErr, fileErr)
+				}
+				if err != nil {
+					t.Logf("%s is refused: %v", filepath.Base(from), err)
+					continue
+				}
+				if !compared {
+					continue
+				}
+				want := canonicalize(cfg)[b.Package]
+				p, err := db.Package(ctx, b.Package)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ours, err := canonicalPackage(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d := cmp.Diff(want, ours); d != "" {
+					t.Fatalf("database, after %s: %s", filepath.Base(from), d)
+				}
+				if ours, err = canonicalPackage(files); err != nil {
+					t.Fatal(err)
+				}
+				if d := cmp.Diff(want, ours); d != "" {
+					t.Fatalf("files, after %s: %s", filepath.Base(from), d)
+				}
+			}
+		})
+	}
+}

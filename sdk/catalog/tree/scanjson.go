@@ -52,8 +52,8 @@ func (s *scanner) json(in *input) error {
 		i := item{Schema: keys.schema, Package: keys.pkg, Name: keys.name, Start: in.base, Off: in.base, Len: int64(len(raw))}
 		if keys.unusual {
 			// Rare keys are left to the reference, for the same answer.
-			var m declcfg.Meta
-			if err := json.Unmarshal(raw, &m); err != nil {
+			m, err := identify(raw)
+			if err != nil {
 				return &fault{in.base, err.Error()}
 			}
 			i.Schema, i.Package, i.Name = m.Schema, m.Package, m.Name
@@ -63,6 +63,21 @@ func (s *scanner) json(in *input) error {
 		}
 		in.pass(len(raw))
 	}
+}
+
+// identify has the reference say what a meta is.
+func identify(text []byte) (m declcfg.Meta, err error) {
+	if !bytes.HasPrefix(text, []byte("{")) {
+		return m, errors.New("want an object")
+	}
+	// Its message for some mistakes indexes out of range.
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("opm cannot read this meta: %v", r)
+		}
+	}()
+	err = json.Unmarshal(text, &m)
+	return m, err
 }
 
 // topKeys are the values of a meta's top level that say what it is.

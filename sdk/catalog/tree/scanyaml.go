@@ -2,13 +2,11 @@ package tree
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/operator-framework/operator-registry/alpha/declcfg"
 	yamlnode "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
 )
@@ -110,8 +108,8 @@ func (s *scanner) document(start, off int64, raw []byte) error {
 	if err != nil {
 		return &fault{off, err.Error()}
 	}
-	var m declcfg.Meta
-	if err := json.Unmarshal(text, &m); err != nil {
+	m, err := identify(text)
+	if err != nil {
 		return &fault{off, err.Error()}
 	}
 	return s.add(item{Schema: m.Schema, Package: m.Package, Name: m.Name, Start: start, Off: off, Len: int64(len(raw)), YAML: true}, raw)

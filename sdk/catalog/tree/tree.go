@@ -187,6 +187,19 @@ func (t *Tree) PackageDigest(pkg string) string {
 	return cas.Key(sum.Sum(nil)).String()
 }
 
+// PackageSize is the number of bytes of all metas of a package.
+func (t *Tree) PackageSize(pkg string) int64 {
+	var n int64
+	for _, e := range t.holders[pkg] {
+		for i := range e.Scan.Items {
+			if it := &e.Scan.Items[i]; it.owner() == pkg {
+				n += it.Len
+			}
+		}
+	}
+	return n
+}
+
 // Run is a number of metas of one package that follow each other.
 type Run struct {
 	Package string

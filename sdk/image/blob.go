@@ -154,6 +154,8 @@ type transfer struct {
 	hash  hash.Hash
 	done  int64
 	limit int64
+	// whole tells that the registry refused to send a part.
+	whole bool
 }
 
 // errTooLong has a code so that no attempt follows it.
@@ -173,9 +175,13 @@ func (t *transfer) Write(p []byte) (int, error) {
 }
 
 func (c *Client) fetchRest(ctx context.Context, s *session, path string, size int64, t *transfer) error {
+	if t.done == size && size > 0 {
+		// Only the end had not been told.
+		return nil
+	}
 	header := http.Header{}
-	if t.done > 0 {
-		header.Set("Range", fmt.Sprintf("bytes=%d-", t.done))
+	if t.done > 0 && !t.whole {
+		header.Set("Range", byteRange(t.done, size))
 	}
 	resp, err := c.do(ctx, s, call{
 		method: http.MethodGet,
@@ -189,8 +195,11 @@ func (c *Client) fetchRest(ctx context.Context, s *session, path string, size in
 	defer resp.Body.Close()
 	switch resp.StatusCode {
 	case http.StatusRequestedRangeNotSatisfiable:
-		// All of it had arrived, only the end had not been told.
-		return nil
+		if t.whole || t.done == 0 {
+			return errors.New("the registry cannot satisfy a range that nobody asked for")
+		}
+		t.whole = true
+		return c.fetchRest(ctx, s, path, size, t)
 	case http.StatusOK:
 		// A server without ranges sends what we have once more.
 		if _, err := io.CopyN(io.Discard, resp.Body, t.done); err != nil {
@@ -209,4 +218,12 @@ func (c *Client) fetchRest(ctx context.Context, s *session, path string, size in
 		return errTruncated
 	}
 	return nil
+}
+
+// byteRange names the end where it can: not every registry knows open ranges.
+func byteRange(from, size int64) string {
+	if size < 0 {
+		return fmt.Sprintf("bytes=%d-", from)
+	}
+	return fmt.Sprintf("bytes=%d-%d", from, size-1)
 }

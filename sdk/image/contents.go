@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/gob"
 	"io"
+	"math"
 	"path"
 	"strings"
 
@@ -85,7 +86,8 @@ func splitPath(name string) (elems []string, ok bool) {
 func (c *contents) add(hdr *tar.Header) error {
 	seq := c.entries
 	c.entries++
-	c.unpacked += hdr.Size
+	// A sparse file may claim any size.
+	c.unpacked += min(max(hdr.Size, 0), math.MaxInt64-c.unpacked)
 	elems, ok := splitPath(hdr.Name)
 	if !ok {
 		return sdk.Errorf(sdk.Invalid, "the entry %.200q leads out of the image", hdr.Name)

@@ -21,5 +21,5 @@
 // The protocol is spoken here rather than through a library's client, because
 // only so can limits, resumed downloads, bytes sent, and the one-upload-at-a-time
 // rule that some registries need be kept; authentication is
-// go-containerregistry's, and names follow containers/image.
+// go-containerregistry's.
 package image

@@ -147,6 +147,12 @@ func judge(err error) verdict {
 	return judgeConnection(err)
 }
 
+// passes reports whether another attempt may help.
+func passes(err error) bool {
+	var known *sdk.Error
+	return !errors.As(err, &known) && judge(err).passing
+}
+
 func judgeStatus(e *statusError) verdict {
 	switch {
 	case e.status == http.StatusTooManyRequests, e.status == http.StatusRequestTimeout, e.status == http.StatusTooEarly, e.status >= 500:

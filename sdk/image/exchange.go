@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -56,22 +57,15 @@ func (c *Client) send(ctx context.Context, s *session, call call, dog *watchdog)
 		req.Header[k] = v
 	}
 	if call.body != nil {
-		req.GetBody = func() (io.ReadCloser, error) {
-			body, err := call.body()
-			if err != nil {
-				return nil, err
-			}
-			return &watchedBody{ReadCloser: body, dog: dog, ctx: ctx}, nil
-		}
 		req.ContentLength = call.length
-		if req.Body, err = req.GetBody(); err != nil {
-			return nil, err
+		req.GetBody = func() (io.ReadCloser, error) {
+			if call.length == 0 {
+				// Anything else net/http takes for a body of unknown length.
+				return http.NoBody, nil
+			}
+			return &watchedBody{ReadCloser: &lateBody{open: call.body}, dog: dog, ctx: ctx}, nil
 		}
-		if call.length == 0 {
-			// Otherwise net/http takes the length for unknown.
-			req.Body.Close()
-			req.Body = http.NoBody
-		}
+		req.Body, _ = req.GetBody()
 	}
 	client := s.client
 	if call.still {
@@ -129,6 +123,46 @@ func (b *watchedBody) Close() error {
 		b.dog.stop()
 	}
 	return err
+}
+
+// lateBody is opened by its first read, so that a request whose body is
+// replaced unread, as guard does, costs nothing.
+type lateBody struct {
+	open func() (io.ReadCloser, error)
+
+	// mu is there because net/http closes bodies that it is still reading.
+	mu   sync.Mutex
+	body io.ReadCloser
+	err  error
+}
+
+func (b *lateBody) Read(p []byte) (int, error) {
+	body, err := b.opened()
+	if err != nil {
+		return 0, err
+	}
+	return body.Read(p)
+}
+
+func (b *lateBody) opened() (io.ReadCloser, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.body == nil && b.err == nil {
+		b.body, b.err = b.open()
+	}
+	return b.body, b.err
+}
+
+func (b *lateBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil {
+		b.err = http.ErrBodyReadAfterClose
+	}
+	if b.body == nil {
+		return nil
+	}
+	return b.body.Close()
 }
 
 // readBounded reads a document of at most limit bytes.

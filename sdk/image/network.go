@@ -193,6 +193,18 @@ func (g *guard) roundTrip(req *http.Request) (*http.Response, error) {
 	case req.URL.Scheme == "http" && !g.plain && !isLoopback(g.registry):
 		return nil, &plainHTTPError{host: req.URL.Host}
 	}
+	if req.GetBody != nil {
+		// The authenticating transport above sends a request twice when its
+		// token has expired, the second time with a body that has been read.
+		body, err := req.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		req.Body.Close()
+		fresh := *req
+		fresh.Body = body
+		req = &fresh
+	}
 	return g.pool.RoundTrip(req)
 }
 

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/containers/image/v5/docker/reference"
+	"github.com/distribution/reference"
 
 	"github.com/iib-engine/iib/sdk"
 )
@@ -59,12 +59,17 @@ func specFault(spec string, err error) string {
 		return "remove what stands before and including \"://\""
 	case strings.Contains(spec, "@") && !strings.Contains(spec, "@sha256:"):
 		return "only digests that begin with sha256: are supported"
-	case errors.Is(err, reference.ErrNameContainsUppercase):
-		return "the repository must be in lower case"
+	case parses(strings.ToLower(spec)):
+		return "the repository and the digest must be in lower case"
 	case errors.Is(err, reference.ErrNameTooLong):
 		return "the repository has more than 255 characters"
 	}
 	return "it is not of the form registry/repository:tag or registry/repository@sha256:digest"
+}
+
+func parses(spec string) bool {
+	_, err := reference.ParseNormalizedNamed(spec)
+	return err == nil
 }
 
 // Name returns registry/repository, without tag and digest.

@@ -34,7 +34,8 @@ import (
 // and behind which a test can put faults.
 type testRegistry struct {
 	*httptest.Server
-	host string
+	host  string
+	inner http.Handler
 
 	mu  sync.Mutex
 	log []string
@@ -44,8 +45,7 @@ type testRegistry struct {
 
 func newTestRegistry(t testing.TB) *testRegistry {
 	t.Helper()
-	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	r := &testRegistry{}
+	r := &testRegistry{inner: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		r.log = append(r.log, req.Method+" "+req.URL.Path)
@@ -54,7 +54,7 @@ func newTestRegistry(t testing.TB) *testRegistry {
 		if fault != nil && fault(w, req) {
 			return
 		}
-		inner.ServeHTTP(w, req)
+		r.inner.ServeHTTP(w, req)
 	}))
 	t.Cleanup(r.Close)
 	r.host = strings.TrimPrefix(r.URL, "http://")
@@ -280,6 +280,13 @@ func digestOfImage(t testing.TB, what interface{ Digest() (v1.Hash, error) }) sd
 		t.Fatal(err)
 	}
 	return sdk.Digest(h.String())
+}
+
+// hashAll reads to the end.
+func hashAll(r io.Reader) (sdk.Digest, error) {
+	h := sha256.New()
+	_, err := io.Copy(h, r)
+	return hashed(h), err
 }
 
 func background(t testing.TB) context.Context {

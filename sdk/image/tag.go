@@ -18,7 +18,7 @@ func (c *Client) Tag(ctx context.Context, pinned, tag string) error {
 		return err
 	}
 	target, err := ParseRef(ref.WithTag(tag).String())
-	if err != nil || target.Tag != tag {
+	if err != nil || tag == "" || target.Tag != tag {
 		return sdk.Errorf(sdk.Invalid, "tag %.140q: a tag has 1 to 128 letters, digits, underscores, dots and dashes, and begins with neither dot nor dash", tag)
 	}
 	m, err := c.manifest(ctx, ref)

@@ -154,17 +154,23 @@ func (c *Client) uploadOnce(ctx context.Context, ref Ref, access sdk.Access, src
 	if exists || err != nil {
 		return err
 	}
-	if src.mountFrom != "" {
-		mounted, err := c.mount(ctx, ref, access, src)
-		if mounted || err != nil {
-			return err
-		}
-	}
-	location, err := c.startUpload(ctx, s, ref)
-	if err != nil {
+	location, mounted, err := c.begin(ctx, s, ref, access, src)
+	if mounted || err != nil {
 		return err
 	}
 	return c.sendBlob(ctx, s, location, src, sent)
+}
+
+// begin mounts the blob, or returns the address that its content goes to.
+func (c *Client) begin(ctx context.Context, s *session, ref Ref, access sdk.Access, src blobSource) (location *url.URL, mounted bool, err error) {
+	if src.mountFrom != "" {
+		location, mounted, err = c.mount(ctx, ref, access, src)
+		// A mount that is refused is no fault: the content is sent instead.
+		if err == nil || passes(err) {
+			return location, mounted, err
+		}
+	}
+	return c.startUpload(ctx, s, "/v2/"+ref.Repository+"/blobs/uploads/")
 }
 
 func (c *Client) hasBlob(ctx context.Context, s *session, ref Ref, digest sdk.Digest) (bool, error) {
@@ -190,52 +196,31 @@ func (c *Client) hasBlob(ctx context.Context, s *session, ref Ref, digest sdk.Di
 }
 
 // mount asks the registry to take the blob from another of its repositories.
-// When it may not or will not, that is no error: the content is sent instead.
-func (c *Client) mount(ctx context.Context, ref Ref, access sdk.Access, src blobSource) (bool, error) {
+// A registry that will not begins an upload instead.
+func (c *Client) mount(ctx context.Context, ref Ref, access sdk.Access, src blobSource) (location *url.URL, mounted bool, err error) {
 	s, err := c.session(ctx, ref, access, scope(ref.Repository, push), scope(src.mountFrom, pull))
 	if err != nil {
-		return false, unlessPassing(err)
+		return nil, false, err
 	}
+	query := url.Values{"mount": {string(src.digest)}, "from": {src.mountFrom}}
+	return c.startUpload(ctx, s, "/v2/"+ref.Repository+"/blobs/uploads/?"+query.Encode())
+}
+
+func (c *Client) startUpload(ctx context.Context, s *session, path string) (location *url.URL, mounted bool, err error) {
 	resp, err := c.do(ctx, s, call{
 		method: http.MethodPost,
-		path:   "/v2/" + ref.Repository + "/blobs/uploads/?" + url.Values{"mount": {string(src.digest)}, "from": {src.mountFrom}}.Encode(),
+		path:   path,
 		want:   []int{http.StatusCreated, http.StatusAccepted},
 	})
 	if err != nil {
-		return false, unlessPassing(err)
+		return nil, false, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusCreated {
-		return true, nil
+		return nil, true, nil
 	}
-	// The registry has begun an upload for a session with more scopes than
-	// needed. Some registries share blobs without mounting, so look again.
-	if exists, err := c.hasBlob(ctx, s, ref, src.digest); exists || err != nil {
-		return exists, unlessPassing(err)
-	}
-	return false, nil
-}
-
-func unlessPassing(err error) error {
-	var coded *sdk.Error
-	if errors.As(err, &coded) || !judge(err).passing {
-		return nil
-	}
-	return err
-}
-
-// startUpload returns the address that the content goes to.
-func (c *Client) startUpload(ctx context.Context, s *session, ref Ref) (*url.URL, error) {
-	resp, err := c.do(ctx, s, call{
-		method: http.MethodPost,
-		path:   "/v2/" + ref.Repository + "/blobs/uploads/",
-		want:   []int{http.StatusAccepted},
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	return resp.Location()
+	location, err = resp.Location()
+	return location, false, err
 }
 
 // sendBlob sends the content in one piece and closes the upload, the way that

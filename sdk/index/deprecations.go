@@ -3,7 +3,6 @@ package index
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"path"
 
 	"github.com/iib-engine/iib/sdk"
@@ -35,12 +34,8 @@ func (c *Content) SetDeprecations(ctx context.Context, name string, document []b
 			return sdk.FieldErrorf("operator_package", "package %s comes from a catalog fragment, which carries its deprecations itself: change the fragment", name)
 		}
 	}
-	var head struct {
-		Schema  string `json:"schema"`
-		Package string `json:"package"`
-	}
-	if err := json.Unmarshal(document, &head); err != nil || head.Schema != "olm.deprecations" || head.Package != name {
-		return sdk.FieldErrorf("deprecation_schema", `deprecation_schema must be an object with "schema": "olm.deprecations" and "package": %q`, name)
+	if _, err := catalog.ParseDeprecations(name, document); err != nil {
+		return sdk.FieldErrorf("deprecation_schema", "%v", err)
 	}
 	p, err := c.Package(ctx, name)
 	if err != nil {

@@ -42,6 +42,9 @@ func (c *Content) Add(ctx context.Context, bundles []*catalog.Bundle, options ca
 	if err := c.db.Add(ctx, inDatabase, options); err != nil {
 		return nil, err
 	}
+	if _, err := c.db.CapOpenShift(ctx, inDatabase); err != nil {
+		return nil, err
+	}
 	return names, c.migrate(ctx, packagesOf(inDatabase))
 }
 
@@ -50,8 +53,10 @@ func (c *Content) addToFiles(ctx context.Context, name string, bundles []*catalo
 	if err != nil {
 		return err
 	}
-	p, err = catalog.Add(p, bundles, options)
-	if err != nil {
+	if p, err = catalog.Add(p, bundles, options); err != nil {
+		return err
+	}
+	if p, _, err = catalog.CapOpenShift(p, bundles); err != nil {
 		return err
 	}
 	return c.SetPackage(ctx, p)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/catalog/servecache"
 	"github.com/iib-engine/iib/sdk/catalog/tree"
 	"github.com/iib-engine/iib/sdk/image/layer"
 )
@@ -21,6 +22,7 @@ import (
 type stores struct {
 	layers    *layer.Store
 	trees     *tree.Store
+	caches    *servecache.Store
 	databases databases
 }
 
@@ -45,11 +47,15 @@ func (o *storeOpener) in(dir string) (*stores, error) {
 	if err != nil {
 		return nil, sdk.Errorf(sdk.Unavailable, "open the store of catalogs: %v", err)
 	}
+	caches, err := servecache.Open(filepath.Join(dir, "serve-caches"), servecache.Options{})
+	if err != nil {
+		return nil, sdk.Errorf(sdk.Unavailable, "open the store of serve caches: %v", err)
+	}
 	path := filepath.Join(dir, "databases")
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, sdk.Errorf(sdk.Unavailable, "make the store of databases: %v", err)
 	}
-	o.dir, o.open = dir, &stores{layers: layers, trees: trees, databases: databases{path}}
+	o.dir, o.open = dir, &stores{layers: layers, trees: trees, caches: caches, databases: databases{path}}
 	return o.open, nil
 }
 

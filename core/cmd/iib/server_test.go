@@ -36,6 +36,7 @@ type process struct {
 	url     string
 	dataDir string
 	config  string
+	bin     string
 	command *exec.Cmd
 	stderr  *lockedBuffer
 	exited  chan struct{}
@@ -82,9 +83,29 @@ func startWith(t testing.TB, config, dataDir string) *process {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, dataDir: dataDir, config: file, stderr: new(lockedBuffer), exited: make(chan struct{})}
-	p.command = exec.Command(filepath.Join(bin, "iib"), "server", "--config", file)
-	p.command.Env = append(os.Environ(), "IIB_LISTEN=127.0.0.1:0", "IIB_DATA_DIR="+dataDir)
+	p := &process{t: t, dataDir: dataDir, config: file, bin: bin}
+	p.start()
+	t.Cleanup(func() {
+		p.stop()
+		if t.Failed() {
+			t.Logf("the server printed:\n%s", p.stderr)
+		}
+	})
+	return p
+}
+
+// start runs the program. A first start takes a free port, a later one the
+// same again: what a registry holds is known by its address.
+func (p *process) start() {
+	t := p.t
+	t.Helper()
+	listen := "127.0.0.1:0"
+	if p.url != "" {
+		listen = strings.TrimPrefix(p.url, "http://")
+	}
+	p.stderr, p.exited = new(lockedBuffer), make(chan struct{})
+	p.command = exec.Command(filepath.Join(p.bin, "iib"), "server", "--config", p.config)
+	p.command.Env = append(os.Environ(), "IIB_LISTEN="+listen, "IIB_DATA_DIR="+p.dataDir)
 	p.command.Stderr = p.stderr
 	stdout, err := p.command.StdoutPipe()
 	if err != nil {
@@ -93,16 +114,11 @@ func startWith(t testing.TB, config, dataDir string) *process {
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
 	}
+	command, exited := p.command, p.exited
 	go func() {
-		defer close(p.exited)
-		_ = p.command.Wait()
+		defer close(exited)
+		_ = command.Wait()
 	}()
-	t.Cleanup(func() {
-		p.stop()
-		if t.Failed() {
-			t.Logf("the server printed:\n%s", p.stderr)
-		}
-	})
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
 		t.Fatalf("the server did not start: %v\n%s", err, p.stderr)
@@ -110,7 +126,6 @@ func startWith(t testing.TB, config, dataDir string) *process {
 	p.url = strings.Fields(line)[3]
 	go func() { _, _ = io.Copy(io.Discard, stdout) }()
 	p.awaitPlugins()
-	return p
 }
 
 // awaitPlugins returns when every plugin runs.

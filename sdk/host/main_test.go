@@ -258,6 +258,32 @@ func (g *testGate) Check(ctx context.Context, r *sdk.GateRequest) (sdk.Verdict, 
 		}
 		_, err = bufio.NewReader(stdout).ReadString('\n') // it runs
 		return sdk.Verdict{Reason: fmt.Sprint(cmd.Process.Pid)}, err
+	case "eat":
+		slog.Info("eating")
+		for food := [][]byte(nil); ; {
+			meal := make([]byte, 1<<20)
+			for i := range meal {
+				meal[i] = byte(i)
+			}
+			food = append(food, meal)
+			time.Sleep(time.Millisecond)
+		}
+	case "spin":
+		for {
+			runtime.Gosched()
+		}
+	case "open":
+		var files []*os.File
+		for {
+			f, err := os.Open("/dev/null")
+			if err != nil {
+				for _, f := range files {
+					f.Close()
+				}
+				return sdk.Verdict{Reason: fmt.Sprint(len(files))}, nil
+			}
+			files = append(files, f)
+		}
 	case "submit":
 		view, err := g.host.Submit(ctx, "me", "add", json.RawMessage(`{}`))
 		if err != nil {

@@ -1,7 +1,6 @@
 package sdktest
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -116,28 +115,4 @@ func settingNames(s *pb.Schema) []string {
 		names = append(names, settingNames(b.Schema)...)
 	}
 	return names
-}
-
-// checkDocs fails for documentation that the engine could not show.
-func checkDocs(t testing.TB, p *sdk.Plugin) {
-	t.Helper()
-	for requestType, h := range p.Handlers {
-		d, ok := h.(sdk.Describer)
-		if !ok {
-			continue
-		}
-		doc := d.Describe()
-		check := func(what string, value json.RawMessage) {
-			if len(value) > 0 && !json.Valid(value) {
-				t.Errorf("handler %s: %s is not JSON: %s", requestType, what, value)
-			}
-		}
-		for _, param := range doc.Params {
-			check("the schema of parameter "+param.Name, param.Schema)
-			check("the example of parameter "+param.Name, param.Example)
-		}
-		for _, field := range doc.Fields {
-			check("the schema of field "+field.Name, field.Schema)
-		}
-	}
 }

@@ -46,10 +46,9 @@ func Serve(t testing.TB, p sdk.Plugin, host sdk.Host) *Plugin {
 	ctx := context.WithoutCancel(t.Context())
 	offers, err := conn.Describe(ctx)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatal("describe: ", err)
 	}
 	checkReadme(t, offers)
-	checkDocs(t, &p)
 	if err := conn.Configure(ctx, settings); err != nil {
 		t.Fatal("configure: ", err)
 	}

@@ -354,7 +354,7 @@ func TestComplaints(t *testing.T) {
 			`plugin P: the name "P" must have lower-case letters, digits and hyphens only`},
 		{"wrong settings", sdk.Plugin{Name: "p", Gate: &allowlist{}}, nil, "validate: registries: there must be one"},
 		{"documentation that is not JSON", sdk.Plugin{Name: "p", Handlers: map[string]sdk.Handler{"add": badDoc{}}}, nil,
-			"handler add: the schema of parameter a is not JSON: {"},
+			"describe: request type add: the schema or the example of parameter a is not JSON"},
 		{"a kind that is not offered", sdk.Plugin{Name: "p", Gate: gate}, func(p *Plugin) { p.Notifier() }, "plugin p has no notifier"},
 		{"a request type that is not offered", sdk.Plugin{Name: "p", Gate: gate}, func(p *Plugin) { p.Handler("add") }, "plugin p has no handler of add"},
 	} {

@@ -47,10 +47,13 @@ func NewConn(name string, client goplugin.ClientProtocol, logger *slog.Logger) (
 	}, nil
 }
 
-// Describe asks what the plugin offers, within bounds: what comes back is
-// shown, compared and made into routes.
+// maxDescription bounds what a plugin says of itself.
+const maxDescription = 4 << 20
+
+// Describe asks what the plugin offers. What comes back becomes routes, names
+// in the configuration and published documentation, so it is checked.
 func (c *Conn) Describe(ctx context.Context) (*pb.DescribeResponse, error) {
-	d, err := c.plugin.Describe(ctx, &pb.DescribeRequest{})
+	d, err := c.plugin.Describe(ctx, &pb.DescribeRequest{}, grpc.MaxCallRecvMsgSize(maxDescription))
 	if err != nil {
 		return nil, err
 	}
@@ -58,17 +61,52 @@ func (c *Conn) Describe(ctx context.Context) (*pb.DescribeResponse, error) {
 }
 
 func checkDescription(d *pb.DescribeResponse) error {
-	if !nameForm.MatchString(d.Name) {
-		return fmt.Errorf("the plugin's name %q has other characters than lower-case letters, digits and hyphens", clean(d.Name, 100))
+	if !nameForm.MatchString(d.Name) || len(d.Name) > maxName {
+		return sdk.Errorf(sdk.Invalid, "its name %q has other characters than lower-case letters, digits and hyphens", clean(d.Name, maxName))
 	}
+	types := make(map[string]bool)
 	for _, h := range d.Handlers {
-		if !typeForm.MatchString(h.GetType()) {
-			return fmt.Errorf("the request type %q has other characters than lower-case letters, digits and hyphens", clean(h.GetType(), 100))
+		if err := checkName("request type", h.GetType(), types); err != nil {
+			return err
+		}
+		if err := checkDocumentation(h); err != nil {
+			return err
 		}
 	}
+	customizers := make(map[string]bool)
 	for _, c := range d.Customizers {
-		if !typeForm.MatchString(c.GetName()) {
-			return fmt.Errorf("the customizer %q has other characters than lower-case letters, digits and underscores", clean(c.GetName(), 100))
+		if err := checkName("customizer", c.GetName(), customizers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxName bounds a name that a plugin gives.
+const maxName = 100
+
+func checkName(what, name string, seen map[string]bool) error {
+	if !typeForm.MatchString(name) || len(name) > maxName {
+		return sdk.Errorf(sdk.Invalid, "its %s %q has other characters than lower-case letters, digits, hyphens and underscores", what, clean(name, maxName))
+	}
+	if seen[name] {
+		return sdk.Errorf(sdk.Invalid, "it has the %s %s twice", what, name)
+	}
+	seen[name] = true
+	return nil
+}
+
+func checkDocumentation(h *pb.HandlerDescription) error {
+	for _, p := range h.Params {
+		for _, value := range [][]byte{p.Schema, p.Example} {
+			if len(value) > 0 && !json.Valid(value) {
+				return sdk.Errorf(sdk.Invalid, "request type %s: the schema or the example of parameter %s is not JSON", h.Type, clean(p.Name, maxName))
+			}
+		}
+	}
+	for _, f := range h.Fields {
+		if len(f.Schema) > 0 && !json.Valid(f.Schema) {
+			return sdk.Errorf(sdk.Invalid, "request type %s: the schema of field %s is not JSON", h.Type, clean(f.Name, maxName))
 		}
 	}
 	return nil

@@ -153,8 +153,8 @@ func decodeDetail(detail *pb.Error) error {
 	e := &sdk.Error{
 		Code:    sdk.Internal,
 		Message: clean(detail.Message, maxErrorText),
-		Reason:  detail.Reason,
-		Field:   detail.Field,
+		Reason:  clean(detail.Reason, 1<<10),
+		Field:   clean(detail.Field, 1<<10),
 	}
 	for _, row := range codeTable {
 		if row.wire == detail.Code {

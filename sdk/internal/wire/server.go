@@ -114,27 +114,28 @@ func valuesOf(p *sdk.Plugin) []any {
 }
 
 // settingsOf returns the value that the config block fills, nil if there is
-// none.
+// none. Settings that nothing would fill are a mistake.
 func settingsOf(p *sdk.Plugin, values []any) (any, error) {
-	if p.Config != nil {
-		if t := reflect.TypeOf(p.Config); t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
-			return nil, fmt.Errorf("Config must be a pointer to a struct, not %T", p.Config)
+	found := p.Config
+	if found != nil {
+		if t := reflect.TypeOf(found); t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
+			return nil, fmt.Errorf("Config must be a pointer to a struct, not %T", found)
 		}
-		if _, err := schema.Of(p.Config); err != nil {
+		if _, err := schema.Of(found); err != nil {
 			return nil, fmt.Errorf("Config: %w", err)
 		}
-		return p.Config, nil
 	}
-	var found any
 	for _, v := range values {
-		empty, err := schema.Empty(v)
-		if err != nil {
-			return nil, err
+		if found != nil && same(found, v) {
+			continue
 		}
+		empty, err := schema.Empty(v)
 		switch {
+		case err != nil:
+			return nil, err
 		case empty:
 		case found != nil:
-			return nil, fmt.Errorf("both %T and %T have settings: set Config to the one struct that has them all", found, v)
+			return nil, fmt.Errorf("%T and %T both have settings: set Config to the one struct that has them all", found, v)
 		default:
 			found = v
 		}

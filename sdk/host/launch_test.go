@@ -300,3 +300,20 @@ func (submitter) Submit(context.Context, string, string, json.RawMessage) (*sdk.
 func (submitter) Dirs() (data, cache string) { return "", "" }
 
 func (submitter) Address() string { return "" }
+
+func BenchmarkLaunch(b *testing.B) {
+	c := command(b, "")
+	c.SHA256 = sum(b, c.Path)
+	info, err := os.Stat(c.Path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(info.Size())
+	for b.Loop() {
+		p, err := Launch(b.Context(), c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Kill()
+	}
+}

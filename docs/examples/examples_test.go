@@ -179,3 +179,17 @@ func TestExamplesAreShort(t *testing.T) {
 		}
 	}
 }
+
+func TestTheGuideShowsTheGateAsItIs(t *testing.T) {
+	guide, err := os.ReadFile("../writing-a-plugin.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("allowlist-gate/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(guide), "```go\n"+string(source)+"```\n") {
+		t.Error("docs/writing-a-plugin.md does not have allowlist-gate/main.go as it is")
+	}
+}

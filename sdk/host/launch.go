@@ -41,6 +41,8 @@ type Command struct {
 	Logger *slog.Logger
 	// StartTimeout bounds Launch; 0 means 15 seconds.
 	StartTimeout time.Duration
+	// Limits bound what the process may use.
+	Limits Limits
 	// Insecure does without mutual TLS, for a plugin that cannot do it. The
 	// private socket directory is then its only protection.
 	Insecure bool

@@ -1,23 +1,15 @@
 package host
 
 import (
-	"bufio"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -165,127 +157,7 @@ func (s *stateRecorder) State(_ context.Context, reason string) error {
 	return nil
 }
 
-func sum(t testing.TB, path string) string {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("%x", h.Sum(nil))
-}
-
 // script writes a program that leaves a file when it runs.
-func script(t testing.TB, text string) (path, trace string) {
-	t.Helper()
-	dir := t.TempDir()
-	path, trace = filepath.Join(dir, "plugin"), filepath.Join(dir, "trace")
-	// Through a shell: a program that this process has had open for writing
-	// may, by a fork elsewhere, be so still, and then cannot be executed.
-	write := exec.Command("/bin/sh", "-c", `printf '%s' "$1" >"$0" && chmod 755 "$0"`, path,
-		"#!/bin/sh\n: >"+trace+"\n"+text)
-	if out, err := write.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return path, trace
-}
-
-func TestLaunchChecksTheFile(t *testing.T) {
-	exists := func(path string) bool { _, err := os.Stat(path); return err == nil }
-
-	t.Run("and starts one of the right checksum", func(t *testing.T) {
-		c := command(t, "")
-		c.SHA256 = sum(t, c.Path)
-		launched(t, c)
-		c.SHA256 = "sha256:" + c.SHA256
-		launched(t, c)
-	})
-	t.Run("and does not start one of another", func(t *testing.T) {
-		path, trace := script(t, "")
-		_, err := Launch(t.Context(), Command{Path: path, SHA256: strings.Repeat("0", 64), SocketDir: socketDir(t)})
-		if sdk.CodeOf(err) != sdk.Denied || !strings.Contains(err.Error(), sum(t, path)) {
-			t.Errorf("got %v", err)
-		}
-		if exists(trace) {
-			t.Error("it ran")
-		}
-	})
-	t.Run("and does not start one that somebody writes to", func(t *testing.T) {
-		path, _ := script(t, "")
-		program, err := openProgram(path, sum(t, path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer program.close()
-		if err := program.unchanged(); err != nil {
-			t.Fatal(err)
-		}
-		// In place, of the same length and with the same time of its content.
-		if out, err := exec.Command("/bin/sh", "-c", `printf '#' | dd of="$0" conv=notrunc && touch -d @`+
-			fmt.Sprintf("%d.%09d", program.info.ModTime().Unix(), program.info.ModTime().Nanosecond())+` "$0"`, path).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		_, err = start(t.Context(), Command{Name: "tested", Path: path, StartTimeout: time.Minute, Logger: quiet}, program, socketDir(t))
-		if sdk.CodeOf(err) != sdk.Denied {
-			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("and starts the one that it has checked, whatever is at the path by then", func(t *testing.T) {
-		path, trace := script(t, "echo the first; exit 7")
-		program, err := openProgram(path, sum(t, path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer program.close()
-		other, otherTrace := script(t, "echo the second")
-		if err := os.Remove(path); err != nil { // a rename changes the times of what it moves
-			t.Fatal(err)
-		}
-		if program.info, err = program.file.Stat(); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(other, path); err != nil {
-			t.Fatal(err)
-		}
-		_, err = start(t.Context(), Command{Name: "tested", Path: path, StartTimeout: time.Minute, Logger: quiet}, program, socketDir(t))
-		if err == nil || !strings.Contains(err.Error(), "the first") {
-			t.Errorf("got %v", err)
-		}
-		if !exists(trace) || exists(otherTrace) {
-			t.Error("the wrong one ran")
-		}
-	})
-	for _, c := range []struct {
-		what string
-		make func(path string) error
-		sum  string
-		want sdk.Code
-	}{
-		{"that is not there", func(string) error { return nil }, "", sdk.NotFound},
-		{"that is a directory", func(p string) error { return os.Mkdir(p, 0o755) }, "", sdk.Invalid},
-		{"that is a pipe", func(p string) error { return syscall.Mkfifo(p, 0o755) }, "", sdk.Invalid},
-		{"that is not executable", func(p string) error { return os.WriteFile(p, []byte("#!/bin/sh\n"), 0o644) }, "", sdk.Denied},
-		{"that is no program", func(p string) error { return os.WriteFile(p, []byte("text"), 0o755) }, "", sdk.Invalid},
-		{"that is empty", func(p string) error { return os.WriteFile(p, nil, 0o755) }, "", sdk.Invalid},
-		{"without its interpreter", func(p string) error { return os.WriteFile(p, []byte("#!/no/such\n"), 0o755) }, "", sdk.Invalid},
-		{"with half a checksum", func(p string) error { return os.WriteFile(p, nil, 0o755) }, "sha256:abcd", sdk.Invalid},
-	} {
-		t.Run("and refuses one "+c.what, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "plugin")
-			if err := c.make(path); err != nil {
-				t.Fatal(err)
-			}
-			_, err := Launch(t.Context(), Command{Path: path, SHA256: c.sum, SocketDir: socketDir(t)})
-			if sdk.CodeOf(err) != c.want || !strings.HasPrefix(err.Error(), "launch plugin plugin: ") {
-				t.Errorf("got %v of code %s, want %s", err, sdk.CodeOf(err), c.want)
-			}
-		})
-	}
-}
 
 func TestLaunchOfABadPlugin(t *testing.T) {
 	for _, c := range []struct {
@@ -404,186 +276,6 @@ func TestInsecure(t *testing.T) {
 	})
 }
 
-func TestPluginsProcess(t *testing.T) {
-	t.Setenv("TEST_LEAK", "must not be inherited")
-	c := command(t, "")
-	c.Env["EXTRA"] = "a value"
-	p := launched(t, c)
-	answer, err := ask(t.Context(), p, "facts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got facts
-	if err := json.Unmarshal([]byte(answer), &got); err != nil {
-		t.Fatal(err)
-	}
-
-	var names []string
-	for _, e := range got.Env {
-		name, value, _ := strings.Cut(e, "=")
-		names = append(names, name)
-		if name == "EXTRA" {
-			diff(t, "EXTRA", "a value", value)
-		}
-	}
-	slices.Sort(names)
-	diff(t, "environment", []string{
-		"EXTRA", "IIB_PLUGIN", "IIB_PLUGIN_LOG_LEVEL", "PLUGIN_CLIENT_CERT", "PLUGIN_MAX_PORT", "PLUGIN_MIN_PORT",
-		"PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR", "TEST_PLUGIN",
-	}, names)
-	diff(t, "arguments", []string{c.Path}, got.Args)
-	diff(t, "executable", c.Path, got.Exe)
-	diff(t, "process", p.PID(), got.PID)
-	diff(t, "parent of the working directory", c.SocketDir, filepath.Dir(got.Dir))
-	diff(t, "bytes on standard input", int64(0), got.Stdin)
-
-	info, err := os.Stat(got.Dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	diff(t, "mode of the socket directory", os.FileMode(0o700), info.Mode().Perm())
-	group, err := syscall.Getpgid(p.PID())
-	if err != nil || group != p.PID() {
-		t.Errorf("the process is in group %d, %v", group, err)
-	}
-
-	t.Run("has the directory that it was given", func(t *testing.T) {
-		c := command(t, "")
-		c.Dir = t.TempDir()
-		answer, err := ask(t.Context(), launched(t, c), "facts")
-		if err != nil || !strings.Contains(answer, strconv.Quote(c.Dir)) {
-			t.Errorf("got %s, %v", answer, err)
-		}
-	})
-}
-
-func TestPluginThatDies(t *testing.T) {
-	t.Run("by a signal in the middle of a call", func(t *testing.T) {
-		c := command(t, "")
-		log, lines := newLog()
-		c.Logger = log
-		p := launched(t, c)
-		failed := make(chan error)
-		go func() {
-			_, err := ask(t.Context(), p, "hang")
-			failed <- err
-		}()
-		lines.wait("hanging")
-		if err := syscall.Kill(p.PID(), syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-failed; sdk.CodeOf(err) != sdk.Unavailable || !strings.HasPrefix(err.Error(), "plugin tested: Check: no answer: ") {
-			t.Errorf("got %v", err)
-		}
-		<-p.Exited()
-		diff(t, "outcome", "signal: killed", p.Outcome())
-		if err := p.Ping(t.Context()); sdk.CodeOf(err) != sdk.Unavailable {
-			t.Errorf("a ping afterwards: got %v", err)
-		}
-	})
-	t.Run("by a panic of its own", func(t *testing.T) {
-		c := command(t, "")
-		log, lines := newLog()
-		c.Logger = log
-		p := launched(t, c)
-		if _, err := ask(t.Context(), p, "crash"); sdk.CodeOf(err) != sdk.Unavailable {
-			t.Errorf("got %v", err)
-		}
-		<-p.Exited()
-		diff(t, "outcome", "exit status 2", p.Outcome())
-		diff(t, "level", "ERROR", lines.wait("panic: a goroutine of the plugin")["level"])
-	})
-	t.Run("with what it has started", func(t *testing.T) {
-		p := launched(t, command(t, ""))
-		answer, err := ask(t.Context(), p, "child")
-		if err != nil {
-			t.Fatal(err)
-		}
-		child, err := strconv.Atoi(answer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := syscall.Kill(p.PID(), syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		<-p.Exited()
-		p.Kill()
-		gone(t, child)
-	})
-	t.Run("with its engine", func(t *testing.T) {
-		dir, err := os.MkdirTemp("", "iib") // a killed engine leaves it full
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
-		engine := exec.Command("/proc/self/exe")
-		engine.Env = []string{"TEST_ENGINE=" + dir}
-		engine.Args[0], err = os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stdout, err := engine.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := engine.Start(); err != nil {
-			t.Fatal(err)
-		}
-		line, err := bufio.NewReader(stdout).ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
-		pid, err := strconv.Atoi(strings.TrimSpace(line))
-		if err != nil {
-			t.Fatal(line)
-		}
-		if err := syscall.Kill(pid, 0); err != nil {
-			t.Fatalf("the plugin does not run: %v", err)
-		}
-		if err := engine.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = engine.Wait()
-		gone(t, pid)
-	})
-}
-
-func TestPluginThatIsFrozen(t *testing.T) {
-	p := launched(t, command(t, ""))
-	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	for state(p.PID()) != "T" {
-		runtime.Gosched()
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if err := p.Ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("ping: got %v", err)
-	}
-	if err := p.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("close: got %v", err)
-	}
-	<-p.Exited()
-}
-
-func TestKillFromEverywhere(t *testing.T) {
-	p := launched(t, command(t, ""))
-	done := make(chan struct{})
-	for range 8 {
-		go func() {
-			p.Kill()
-			done <- struct{}{}
-		}()
-	}
-	for range 8 {
-		<-done
-	}
-	if entries, err := os.ReadDir(p.proc.dir); err == nil {
-		t.Errorf("left: %v", entries)
-	}
-}
-
 func TestPluginThatCallsTheEngine(t *testing.T) {
 	p, err := Launch(t.Context(), command(t, ""))
 	if err != nil {
@@ -604,43 +296,24 @@ type submitter struct{ sdk.Host }
 func (submitter) Submit(context.Context, string, string, json.RawMessage) (*sdk.RequestView, error) {
 	return &sdk.RequestView{Request: sdk.Request{ID: 42}}, nil
 }
-func (submitter) Dirs() (data, cache string) { return "", "" }
-func (submitter) Address() string            { return "" }
 
-func TestOutputOfAPlugin(t *testing.T) {
-	t.Run("is in the log with its levels", func(t *testing.T) {
-		c := command(t, "")
-		log, lines := newLog()
-		c.Logger = log
-		p := launched(t, c)
-		if _, err := ask(t.Context(), p, "print"); err != nil {
-			t.Fatal(err)
-		}
-		diff(t, "stream", "stdout", lines.wait("to standard output")["stream"])
-		diff(t, "stream", "stderr", lines.wait("to standard error")["stream"])
-		diff(t, "level", "DEBUG", lines.wait("at debug")["level"])
-		warning := lines.wait("at warn")
-		diff(t, "level", "WARN", warning["level"])
-		diff(t, "attribute", any(7.0), warning["n"])
-		diff(t, "attribute that has a name of the engine's", any("fake"), warning["level_"])
-		if strings.Contains(lines.text(), "t0ken") {
-			t.Error("the secret is in the log")
-		}
-	})
-	t.Run("does not get far when it is too much", func(t *testing.T) {
-		c := command(t, "")
-		log, lines := newLog()
-		c.Logger = log
-		p := launched(t, c)
-		if _, err := ask(t.Context(), p, "flood"); err != nil { // 20 MB
-			t.Fatal(err)
-		}
-		if _, err := ask(t.Context(), p, ""); err != nil {
-			t.Errorf("a call afterwards: %v", err)
+func (submitter) Dirs() (data, cache string) { return "", "" }
+
+func (submitter) Address() string { return "" }
+
+func BenchmarkLaunch(b *testing.B) {
+	c := command(b, "")
+	c.SHA256 = sum(b, c.Path)
+	info, err := os.Stat(c.Path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(info.Size())
+	for b.Loop() {
+		p, err := Launch(b.Context(), c)
+		if err != nil {
+			b.Fatal(err)
 		}
 		p.Kill()
-		if n := len(lines.text()); n > 10<<20 {
-			t.Errorf("%d bytes got into the log", n)
-		}
-	})
+	}
 }

@@ -14,7 +14,9 @@ import (
 var quiet = slog.New(slog.DiscardHandler)
 
 // lines returns an output and what it logs, one line for each record: level,
+
 // message and attributes.
+
 func lines() (*output, *bytes.Buffer) {
 	buf := new(bytes.Buffer)
 	return newOutput(slog.New(slog.NewTextHandler(buf, &slog.HandlerOptions{
@@ -106,5 +108,43 @@ func TestOutput(t *testing.T) {
 			o.line("stderr", fmt.Sprintf("line %d", i))
 		}
 		diff(t, "last", "line 995 / line 996 / line 997 / line 998 / line 999", o.last())
+	})
+}
+
+func TestOutputOfAPlugin(t *testing.T) {
+	t.Run("is in the log with its levels", func(t *testing.T) {
+		c := command(t, "")
+		log, lines := newLog()
+		c.Logger = log
+		p := launched(t, c)
+		if _, err := ask(t.Context(), p, "print"); err != nil {
+			t.Fatal(err)
+		}
+		diff(t, "stream", "stdout", lines.wait("to standard output")["stream"])
+		diff(t, "stream", "stderr", lines.wait("to standard error")["stream"])
+		diff(t, "level", "DEBUG", lines.wait("at debug")["level"])
+		warning := lines.wait("at warn")
+		diff(t, "level", "WARN", warning["level"])
+		diff(t, "attribute", any(7.0), warning["n"])
+		diff(t, "attribute that has a name of the engine's", any("fake"), warning["level_"])
+		if strings.Contains(lines.text(), "t0ken") {
+			t.Error("the secret is in the log")
+		}
+	})
+	t.Run("does not get far when it is too much", func(t *testing.T) {
+		c := command(t, "")
+		log, lines := newLog()
+		c.Logger = log
+		p := launched(t, c)
+		if _, err := ask(t.Context(), p, "flood"); err != nil { // 20 MB
+			t.Fatal(err)
+		}
+		if _, err := ask(t.Context(), p, ""); err != nil {
+			t.Errorf("a call afterwards: %v", err)
+		}
+		p.Kill()
+		if n := len(lines.text()); n > 10<<20 {
+			t.Errorf("%d bytes got into the log", n)
+		}
 	})
 }

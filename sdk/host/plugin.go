@@ -41,6 +41,11 @@ func (p *Plugin) connect(ctx context.Context) error {
 	if err := p.Ping(ctx); err != nil {
 		return err
 	}
+	// Again: a Go program that has begun to run may just then have set the
+	// number of its files to what it was allowed before.
+	if err := p.proc.command.Limits.impose(p.PID()); err != nil {
+		return err
+	}
 	d, err := p.conn.Describe(ctx)
 	if err != nil {
 		return err
@@ -104,8 +109,8 @@ func (p *Plugin) Kill() {
 // Exited is closed when the process has ended, in whatever way.
 func (p *Plugin) Exited() <-chan struct{} { return p.proc.exited }
 
-// Outcome tells how the process has ended, such as "signal: killed". It must
-// not be called before Exited is closed.
+// Outcome waits for the process to end and tells how it did, such as "signal:
+// killed".
 func (p *Plugin) Outcome() string {
 	<-p.proc.exited
 	return p.proc.outcome.Error()

@@ -49,7 +49,8 @@ type process struct {
 type story struct {
 	started   bool
 	handshook bool
-	refused   error // why this package ended it
+	refused   error  // why this package ended it
+	excess    string // the limit that it has exceeded
 }
 
 func (p *process) tell(f func(*story)) {
@@ -95,6 +96,9 @@ func (p *process) runner(_ hclog.Logger, spec *exec.Cmd, dir string) (runner.Run
 		p.cmd.Env = append(p.cmd.Env, name+"="+p.command.Env[name])
 	}
 	p.cmd.Env = append(p.cmd.Env, wire.LogLevelVariable+"="+p.out.level())
+	if _, set := p.command.Env["GOMEMLIMIT"]; !set {
+		p.cmd.Env = append(p.cmd.Env, p.command.Limits.environment()...)
+	}
 	return p, nil
 }
 
@@ -117,7 +121,7 @@ func (p *process) Start(context.Context) error {
 	stdoutEnd.Close()
 	stderrEnd.Close()
 	if err == nil {
-		if err = p.program.unchanged(); err != nil {
+		if err = p.admit(); err != nil {
 			p.refuse(err)
 		}
 	}
@@ -128,6 +132,18 @@ func (p *process) Start(context.Context) error {
 	}
 	p.tell(func(s *story) { s.started = true })
 	p.read(stdout, stderr)
+	return nil
+}
+
+// admit looks once more at a process that has begun.
+func (p *process) admit() error {
+	if err := p.program.unchanged(); err != nil {
+		return err
+	}
+	if err := p.command.Limits.impose(p.cmd.Process.Pid); err != nil {
+		return sdk.Errorf(sdk.Internal, "%v", err)
+	}
+	go p.watchMemory()
 	return nil
 }
 
@@ -162,10 +178,7 @@ func (p *process) run(started chan<- error) {
 	}
 	close(finished)
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
-	p.outcome = p.cmd.Wait()
-	if p.cmd.ProcessState != nil {
-		p.outcome = errors.New(p.cmd.ProcessState.String())
-	}
+	p.outcome = p.ending(p.cmd.Wait())
 	close(p.exited)
 }
 

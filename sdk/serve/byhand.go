@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -64,9 +65,13 @@ func settings(w io.Writer, title string, s *pb.Schema) {
 		return
 	}
 	fmt.Fprintf(w, "\n%s\n\n", title)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var buf bytes.Buffer
+	table := tabwriter.NewWriter(&buf, 0, 0, 2, ' ', 0)
 	rows(table, "  ", s)
 	table.Flush()
+	for line := range strings.Lines(buf.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
 }
 
 func rows(w io.Writer, indent string, s *pb.Schema) {

@@ -586,11 +586,14 @@ func (x *Field) GetHidden() bool {
 }
 
 type Artifact struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
-	Field         string                 `protobuf:"bytes,3,opt,name=field,proto3" json:"field,omitempty"`
-	ContentType   string                 `protobuf:"bytes,4,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Path        string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Field       string                 `protobuf:"bytes,3,opt,name=field,proto3" json:"field,omitempty"`
+	ContentType string                 `protobuf:"bytes,4,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// The artifact is no file but the field of the same name, a string, which is
+	// served as it is.
+	Parameter     bool `protobuf:"varint,5,opt,name=parameter,proto3" json:"parameter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -651,6 +654,13 @@ func (x *Artifact) GetContentType() string {
 		return x.ContentType
 	}
 	return ""
+}
+
+func (x *Artifact) GetParameter() bool {
+	if x != nil {
+		return x.Parameter
+	}
+	return false
 }
 
 type CustomizerDescription struct {
@@ -1398,12 +1408,13 @@ const file_iib_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x06schema\x18\x03 \x01(\fR\x06schema\x12*\n" +
 	"\x05shape\x18\x04 \x01(\x0e2\x14.iib.plugin.v1.ShapeR\x05shape\x12\x14\n" +
 	"\x05image\x18\x05 \x01(\bR\x05image\x12\x16\n" +
-	"\x06hidden\x18\x06 \x01(\bR\x06hidden\"k\n" +
+	"\x06hidden\x18\x06 \x01(\bR\x06hidden\"\x89\x01\n" +
 	"\bArtifact\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
 	"\x05field\x18\x03 \x01(\tR\x05field\x12!\n" +
-	"\fcontent_type\x18\x04 \x01(\tR\vcontentType\"Z\n" +
+	"\fcontent_type\x18\x04 \x01(\tR\vcontentType\x12\x1c\n" +
+	"\tparameter\x18\x05 \x01(\bR\tparameter\"Z\n" +
 	"\x15CustomizerDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
 	"\x06schema\x18\x02 \x01(\v2\x15.iib.plugin.v1.SchemaR\x06schema\"p\n" +

@@ -47,6 +47,13 @@ func NewConn(name string, client goplugin.ClientProtocol, logger *slog.Logger) (
 	}, nil
 }
 
+func discardIfNil(l *slog.Logger) *slog.Logger {
+	if l == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return l
+}
+
 // maxDescription bounds what a plugin says of itself.
 const maxDescription = 4 << 20
 

@@ -39,7 +39,7 @@ func describeHandler(requestType string, h sdk.Handler) *pb.HandlerDescription {
 	}
 	for _, a := range doc.Artifacts {
 		d.Artifacts = append(d.Artifacts, &pb.Artifact{
-			Name: a.Name, Path: a.Path, Field: a.Field, ContentType: a.ContentType,
+			Name: a.Name, Path: a.Path, Field: a.Field, ContentType: a.ContentType, Parameter: a.Parameter,
 		})
 	}
 	return d
@@ -69,6 +69,7 @@ func HandlerDoc(d *pb.HandlerDescription) sdk.HandlerDoc {
 	for _, a := range d.GetArtifacts() {
 		doc.Artifacts = append(doc.Artifacts, sdk.ArtifactDoc{
 			Name: a.GetName(), Path: a.GetPath(), Field: a.GetField(), ContentType: a.GetContentType(),
+			Parameter: a.GetParameter(),
 		})
 	}
 	return doc

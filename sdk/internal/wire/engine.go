@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 
 	"google.golang.org/grpc"
 
@@ -21,11 +20,10 @@ func (c *Conn) serveEngine(host sdk.Host) (brokerID uint32, stop func()) {
 	go func() {
 		defer close(ended)
 		c.link.broker.AcceptAndServe(id, func(options []grpc.ServerOption) *grpc.Server {
-			who := "engine"
 			g := grpc.NewServer(append(options,
 				grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage),
 				grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (reply any, err error) {
-					err = guard(c.logger, who, info.FullMethod, func() error {
+					err = guard(c.logger, "engine", info.FullMethod, func() error {
 						var err error
 						reply, err = next(ctx, req)
 						return err
@@ -33,7 +31,7 @@ func (c *Conn) serveEngine(host sdk.Host) (brokerID uint32, stop func()) {
 					return reply, err
 				}),
 				grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-					return guard(c.logger, who, info.FullMethod, func() error { return next(srv, stream) })
+					return guard(c.logger, "engine", info.FullMethod, func() error { return next(srv, stream) })
 				}))...)
 			pb.RegisterEngineServer(g, &engineServer{host: host})
 			pb.RegisterJobEngineServer(g, &jobServer{calls: c.calls})
@@ -277,11 +275,4 @@ func (nobody) Invoke(context.Context, string, any, any, ...grpc.CallOption) erro
 
 func (nobody) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
 	return nil, encodeError(errNobody)
-}
-
-func discardIfNil(l *slog.Logger) *slog.Logger {
-	if l == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return l
 }

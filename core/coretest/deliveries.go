@@ -169,6 +169,26 @@ func testDeliveries(t *testing.T, open func(t *testing.T) core.Store) {
 		}
 	})
 
+	t.Run("what is not in hand cannot be settled", func(t *testing.T) {
+		s := start(t, open)
+		turn := s.turn("amqp", "w1")
+		s.one()
+		s.one()
+		s.due(turn, 1)
+		s.settle(turn, core.Outcome{Sequence: 1, Error: "no"})
+		for _, o := range []core.Outcome{{}, {Error: "again", Retry: time.Hour}, {Park: true}} {
+			for _, sequence := range []int64{1, 2, 3, 99} {
+				o.Sequence = sequence
+				s.settle(turn, o)
+			}
+		}
+		due := s.due(turn, 10)
+		wantSame(t, "due", sequences(due), []int64{1, 2, 3, 4})
+		if due[0].Attempt != 2 || s.subscription("amqp").Error != "no" {
+			t.Errorf("%+v, %+v", due[0], s.subscription("amqp"))
+		}
+	})
+
 	t.Run("subscriptions tell how notifiers stand", func(t *testing.T) {
 		s := start(t, open)
 		turn := s.turn("b", "w1")

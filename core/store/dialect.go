@@ -217,7 +217,7 @@ func openSQLite(name string, readers int) (writer, reader *sql.DB, err error) {
 	}
 	open := func(pragmas ...string) (*sql.DB, error) {
 		q := url.Values{"_pragma": append(pragmas,
-			"busy_timeout(10000)", "journal_mode(WAL)", "foreign_keys(1)", "cache_size(-16000)")}
+			"busy_timeout(10000)", "journal_mode(WAL)", "foreign_keys(1)", "cache_size(-4000)")}
 		return sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: name, RawQuery: q.Encode()}).String())
 	}
 	// A commit is on the disk when it returns; what is deleted is overwritten;
@@ -226,7 +226,7 @@ func openSQLite(name string, readers int) (writer, reader *sql.DB, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("open database file: %w", err)
 	}
-	reader, err = open("query_only(1)", "mmap_size(268435456)")
+	reader, err = open("query_only(1)")
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open database file: %w", err), writer.Close())
 	}

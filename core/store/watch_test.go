@@ -121,6 +121,29 @@ func TestLeases(t *testing.T) {
 	})
 }
 
+func TestTakeAway(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "iib.db"), Options{})
+	r := create(t, s, core.NewRequest{})
+	_, claim, err := s.Claim(t.Context(), r.ID, "worker", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, err := s.openRuns(t.Context(), 0, 10)
+	if err != nil || len(seen) != 1 {
+		t.Fatalf("openRuns = %v, %v", seen, err)
+	}
+	// The worker comes to life between the look at its claim and the end of it.
+	if err := s.Renew(t.Context(), claim, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if taken, err := s.takeAway(t.Context(), seen[0]); taken || err != nil {
+		t.Errorf("takeAway = %v, %v", taken, err)
+	}
+	if err := s.Renew(t.Context(), claim, time.Minute); err != nil {
+		t.Errorf("Renew: %v", err)
+	}
+}
+
 // busy returns SQLite's own error of a database that another has locked.
 func busy(t *testing.T) error {
 	t.Helper()

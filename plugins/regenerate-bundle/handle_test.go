@@ -17,6 +17,7 @@ import (
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/bundle"
 	"github.com/iib-engine/iib/sdk/bundle/bundletest"
+	"github.com/iib-engine/iib/sdk/image/imagetest"
 	"github.com/iib-engine/iib/sdk/sdktest"
 )
 
@@ -133,7 +134,7 @@ func TestOnlyChangedFilesGoIntoTheOneLayer(t *testing.T) {
 		!slices.Equal(build.Arches, []string{"amd64", "s390x"}) {
 		t.Errorf("built %+v", build)
 	}
-	want := sdk.ImageConfig{Labels: map[string]string{bundle.LabelPinned: "true"}, Created: bundletest.Created}
+	want := sdk.ImageConfig{Labels: map[string]string{bundle.LabelPinned: "true"}, Created: imagetest.Created}
 	if diff := cmp.Diff(want, build.Config); diff != "" {
 		t.Error(diff)
 	}

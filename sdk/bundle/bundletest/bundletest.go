@@ -2,38 +2,27 @@
 package bundletest
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"io"
 	"log"
-	"maps"
-	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/image"
+	"github.com/iib-engine/iib/sdk/image/imagetest"
 )
 
-// Created is the creation time of the first architecture's images; those of
-// each further one are a day older.
-var Created = time.Date(2024, time.May, 6, 7, 8, 9, 0, time.UTC)
-
-// Registry is a registry in memory that speaks HTTP without TLS.
+// Registry is a registry in memory that speaks HTTP without TLS. It is for one
+// goroutine.
 type Registry struct {
 	// Host is its address.
 	Host string
+	// Pusher is what Push uses.
+	Pusher *imagetest.Pusher
 
 	t testing.TB
 }
@@ -41,15 +30,13 @@ type Registry struct {
 // New starts a registry that ends with the test.
 func New(t testing.TB) *Registry {
 	t.Helper()
-	return Behind(t, func(next http.Handler) http.Handler { return next })
-}
-
-// Behind is New with a handler in front of the registry, to deny or to count.
-func Behind(t testing.TB, front func(next http.Handler) http.Handler) *Registry {
-	t.Helper()
-	server := httptest.NewServer(front(registry.New(registry.Logger(log.New(io.Discard, "", 0)))))
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
-	return &Registry{Host: strings.TrimPrefix(server.URL, "http://"), t: t}
+	pusher, err := imagetest.New(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Registry{Host: strings.TrimPrefix(server.URL, "http://"), Pusher: pusher, t: t}
 }
 
 // Access is how to reach every image of the registry.
@@ -75,80 +62,22 @@ func Files(packageName string, images ...string) map[string]string {
 }
 
 // Push stores an image with files and labels under a name such as "ns/repo:v1",
-// and returns its pull spec and the spec by digest. With several architectures
-// it is a list; without any it is an image for amd64.
-func (r *Registry) Push(repository string, files, labels map[string]string, arches ...string) (spec, pinned string) {
+// and returns its pull spec and the spec by digest. With architectures it is a
+// list; without any it is an image for amd64.
+func (r *Registry) Push(name string, files, labels map[string]string, arches ...string) (spec, pinned string) {
 	r.t.Helper()
-	spec = r.Host + "/" + repository
-	ref, err := name.ParseReference(spec, name.Insecure)
+	i := imagetest.Image{Labels: labels, Files: make(map[string][]byte), Arches: arches, Single: len(arches) == 0}
+	for path, content := range files {
+		i.Files[path] = []byte(content)
+	}
+	spec = r.Host + "/" + name
+	digest, err := r.Pusher.Push(context.Background(), spec, i)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	layer := r.layer(files)
-	if len(arches) == 0 {
-		image := r.image("amd64", Created, labels, layer)
-		if err := remote.Write(ref, image); err != nil {
-			r.t.Fatal(err)
-		}
-		return spec, r.pinned(ref, image)
-	}
-	var list v1.ImageIndex = empty.Index
-	for i, arch := range arches {
-		list = mutate.AppendManifests(list, mutate.IndexAddendum{
-			Add:        r.image(arch, Created.AddDate(0, 0, -i), labels, layer),
-			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}},
-		})
-	}
-	if err := remote.WriteIndex(ref, list); err != nil {
-		r.t.Fatal(err)
-	}
-	return spec, r.pinned(ref, list)
-}
-
-func (r *Registry) pinned(ref name.Reference, content interface{ Digest() (v1.Hash, error) }) string {
-	r.t.Helper()
-	digest, err := content.Digest()
+	ref, err := image.ParseRef(spec)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return ref.Context().Name() + "@" + digest.String()
-}
-
-func (r *Registry) image(arch string, created time.Time, labels map[string]string, layer v1.Layer) v1.Image {
-	r.t.Helper()
-	image, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{
-		Architecture: arch, OS: "linux", Created: v1.Time{Time: created},
-		RootFS: v1.RootFS{Type: "layers"}, Config: v1.Config{Labels: labels},
-	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if image, err = mutate.AppendLayers(image, layer); err != nil {
-		r.t.Fatal(err)
-	}
-	return image
-}
-
-func (r *Registry) layer(files map[string]string) v1.Layer {
-	r.t.Helper()
-	var archive bytes.Buffer
-	w := tar.NewWriter(&archive)
-	for _, path := range slices.Sorted(maps.Keys(files)) {
-		if err := w.WriteHeader(&tar.Header{Name: path, Mode: 0o644, Size: int64(len(files[path]))}); err != nil {
-			r.t.Fatal(err)
-		}
-		if _, err := io.WriteString(w, files[path]); err != nil {
-			r.t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		r.t.Fatal(err)
-	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(archive.Bytes())), nil
-	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return layer
+	return spec, ref.WithDigest(digest).String()
 }

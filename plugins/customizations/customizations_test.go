@@ -1,26 +1,17 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"log"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/bundle"
+	"github.com/iib-engine/iib/sdk/bundle/bundletest"
 	"github.com/iib-engine/iib/sdk/sdktest"
 )
 
@@ -33,44 +24,26 @@ const (
 type world struct {
 	t        testing.TB
 	registry string
+	images   *bundletest.Registry
 	plugin   *sdktest.Plugin
 	recorder *sdktest.Recorder
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
-	t.Cleanup(server.Close)
-	w := &world{t: t, registry: strings.TrimPrefix(server.URL, "http://"), plugin: sdktest.Serve(t, plugin(), nil)}
-	w.recorder = &sdktest.Recorder{OnAccess: func(context.Context, string) (sdk.Access, error) {
-		return sdk.Access{PlainHTTP: true}, nil
-	}}
-	return w
+	images := bundletest.New(t)
+	return &world{
+		t: t, registry: images.Host, images: images, plugin: sdktest.Serve(t, plugin(), nil),
+		recorder: &sdktest.Recorder{OnAccess: bundletest.Access},
+	}
 }
 
 // push stores an image with labels and returns its pull spec and its digest.
 func (w *world) push(repository string, labels map[string]string) (spec, digest string) {
 	w.t.Helper()
-	image, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{
-		Architecture: "amd64", OS: "linux", RootFS: v1.RootFS{Type: "layers"},
-		Config: v1.Config{Labels: labels, Env: []string{repository}},
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	spec = w.registry + "/" + repository
-	ref, err := name.ParseReference(spec, name.Insecure)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if err := remote.Write(ref, image); err != nil {
-		w.t.Fatal(err)
-	}
-	hash, err := image.Digest()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return spec, hash.String()
+	spec, pinned := w.images.Push(repository, map[string]string{"name": repository}, labels)
+	_, digest, _ = strings.Cut(pinned, "@")
+	return spec, digest
 }
 
 func csvWith(images ...string) string {

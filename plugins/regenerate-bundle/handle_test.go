@@ -2,122 +2,57 @@ package main
 
 import (
 	"archive/tar"
-	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
 	"io"
-	"log"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/bundle"
+	"github.com/iib-engine/iib/sdk/bundle/bundletest"
+	"github.com/iib-engine/iib/sdk/image/imagetest"
 	"github.com/iib-engine/iib/sdk/sdktest"
 )
 
-// original are the files of a bundle image.
-func original() map[string]string {
-	return map[string]string{
-		"manifests/etcd.clusterserviceversion.yaml": "kind: ClusterServiceVersion\nspec: {}\n",
-		"manifests/etcd.crd.yaml":                   "kind: CustomResourceDefinition\n",
-		"metadata/annotations.yaml":                 "annotations:\n  " + bundle.LabelPackage + ": etcd\n",
-		"tests/scorecard/config.yaml":               "a: b\n",
-	}
-}
+const (
+	csvFile = "manifests/etcd.clusterserviceversion.yaml"
+	crdFile = "manifests/etcd.crd.yaml"
+)
+
+func original() map[string]string { return bundletest.Files("etcd") }
 
 // world is a registry, the handler over the wire, and what plays the engine.
 type world struct {
 	t        *testing.T
-	registry string
+	registry *bundletest.Registry
 	handler  sdktest.RequestHandler
 	recorder *sdktest.Recorder
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
-	t.Cleanup(server.Close)
 	h := new(handler)
 	doc := h.Describe()
 	return &world{
-		t: t, registry: strings.TrimPrefix(server.URL, "http://"), handler: sdktest.Handler(t, requestType, h),
-		recorder: &sdktest.Recorder{Doc: &doc, OnAccess: func(context.Context, string) (sdk.Access, error) {
-			return sdk.Access{PlainHTTP: true}, nil
-		}},
+		t: t, registry: bundletest.New(t), handler: sdktest.Handler(t, requestType, h),
+		recorder: &sdktest.Recorder{Doc: &doc, OnAccess: bundletest.Access},
 	}
 }
 
-// push stores a bundle image for two architectures, made a day apart.
-func (w *world) push(files, labels map[string]string) (spec, digest string) {
+// push stores a bundle image for two architectures.
+func (w *world) push(files, labels map[string]string) (spec, pinned string) {
 	w.t.Helper()
-	var archive bytes.Buffer
-	tw := tar.NewWriter(&archive)
-	for path, content := range files {
-		if err := tw.WriteHeader(&tar.Header{Name: path, Mode: 0o644, Size: int64(len(content))}); err != nil {
-			w.t.Fatal(err)
-		}
-		if _, err := tw.Write([]byte(content)); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	if err := tw.Close(); err != nil {
-		w.t.Fatal(err)
-	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(archive.Bytes())), nil
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	var list v1.ImageIndex = empty.Index
-	for i, arch := range []string{"s390x", "amd64"} {
-		image, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{
-			Architecture: arch, OS: "linux", Created: v1.Time{Time: created.AddDate(0, 0, -i)},
-			RootFS: v1.RootFS{Type: "layers"}, Config: v1.Config{Labels: labels},
-		})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		if image, err = mutate.AppendLayers(image, layer); err != nil {
-			w.t.Fatal(err)
-		}
-		list = mutate.AppendManifests(list, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{
-			Platform: &v1.Platform{OS: "linux", Architecture: arch},
-		}})
-	}
-	spec = w.registry + "/ns/bundle:v1"
-	ref, err := name.ParseReference(spec, name.Insecure)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if err := remote.WriteIndex(ref, list); err != nil {
-		w.t.Fatal(err)
-	}
-	hash, err := list.Digest()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return spec, hash.String()
+	return w.registry.Push("ns/bundle:v1", files, labels, "s390x", "amd64")
 }
 
-var created = time.Date(2024, time.May, 6, 7, 8, 9, 0, time.UTC)
-
-// edited is what the customizations do.
+// customize sets what the customizations do.
 func (w *world) customize(edited map[string]string, labels map[string]string) {
 	w.recorder.OnCustomize = func(_ context.Context, _ string, b *sdk.Bundle) error {
 		for path, content := range edited {
@@ -170,11 +105,11 @@ func unpack(path string) (map[string]string, error) {
 
 func TestOnlyChangedFilesGoIntoTheOneLayer(t *testing.T) {
 	w := newWorld(t)
-	spec, digest := w.push(original(), map[string]string{"a": "b"})
+	spec, pinned := w.push(original(), map[string]string{"a": "b"})
 	edited := map[string]string{
-		"manifests/etcd.clusterserviceversion.yaml": "kind: ClusterServiceVersion\nspec: {changed: yes}\n",
-		"manifests/etcd.crd.yaml":                   original()["manifests/etcd.crd.yaml"],
-		"manifests/new/added.yaml":                  "new: file\n",
+		csvFile:                    "kind: ClusterServiceVersion\nspec: {changed: yes}\n",
+		crdFile:                    original()[crdFile],
+		"manifests/new/added.yaml": "new: file\n",
 	}
 	w.customize(edited, map[string]string{bundle.LabelPinned: "true"})
 	var files map[string]string
@@ -190,9 +125,7 @@ func TestOnlyChangedFilesGoIntoTheOneLayer(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := w.recorder.Record()
-	pinned := w.registry + "/ns/bundle@" + digest
-
-	delete(edited, "manifests/etcd.crd.yaml")
+	delete(edited, crdFile)
 	if diff := cmp.Diff(edited, files); diff != "" {
 		t.Error(diff)
 	}
@@ -201,7 +134,7 @@ func TestOnlyChangedFilesGoIntoTheOneLayer(t *testing.T) {
 		!slices.Equal(build.Arches, []string{"amd64", "s390x"}) {
 		t.Errorf("built %+v", build)
 	}
-	want := sdk.ImageConfig{Labels: map[string]string{bundle.LabelPinned: "true"}, Created: created}
+	want := sdk.ImageConfig{Labels: map[string]string{bundle.LabelPinned: "true"}, Created: imagetest.Created}
 	if diff := cmp.Diff(want, build.Config); diff != "" {
 		t.Error(diff)
 	}
@@ -238,7 +171,7 @@ func TestOnlyChangedFilesGoIntoTheOneLayer(t *testing.T) {
 func TestTheSameChangesMakeTheSameLayer(t *testing.T) {
 	w := newWorld(t)
 	spec, _ := w.push(original(), nil)
-	w.customize(map[string]string{"manifests/etcd.crd.yaml": "changed: true\n", "metadata/a": "b"}, nil)
+	w.customize(map[string]string{crdFile: "changed: true\n", "metadata/a": "b"}, nil)
 	for range 2 {
 		if _, err := w.handle(map[string]any{"from_bundle_image": spec}); err != nil {
 			t.Fatal(err)
@@ -296,7 +229,7 @@ func TestWhatCannotBeRegeneratedIsSaidAndNothingIsPushed(t *testing.T) {
 			code:  sdk.Invalid, want: "metadata/annotations.yaml: the annotation " + bundle.LabelPackage + " is missing",
 		},
 		"a manifest with a key twice": {
-			files: with("manifests/etcd.crd.yaml", "a: 1\na: 2\n"),
+			files: with(crdFile, "a: 1\na: 2\n"),
 			code:  sdk.Invalid, want: `manifests/etcd.crd.yaml: line 2: key "a" is already on line 1`,
 		},
 		"a label that is no boolean": {
@@ -318,7 +251,7 @@ func TestWhatCannotBeRegeneratedIsSaidAndNothingIsPushed(t *testing.T) {
 			params := map[string]any{"from_bundle_image": spec}
 			for key, value := range test.params {
 				if text, ok := value.(string); ok {
-					value = strings.ReplaceAll(text, "{registry}", w.registry)
+					value = strings.ReplaceAll(text, "{registry}", w.registry.Host)
 				}
 				params[key] = value
 			}

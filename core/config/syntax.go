@@ -186,10 +186,10 @@ func nesting(t hclsyntax.TokenType) int {
 	return 0
 }
 
-// outside returns the findings of those top-level blocks that have no syntax
+// elsewhere returns the findings of those top-level blocks that have no syntax
 // error. In the others the parser has lost its way, and what it took for the
 // rest of the block would be blamed for nothing.
-func outside(found, syntax Diagnostics, body *hclsyntax.Body) Diagnostics {
+func elsewhere(found, syntax Diagnostics, body *hclsyntax.Body) Diagnostics {
 	blocks := slices.SortedFunc(slices.Values(body.Blocks), func(a, b *hclsyntax.Block) int {
 		return cmp.Compare(a.TypeRange.Start.Line, b.TypeRange.Start.Line)
 	})

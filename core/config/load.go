@@ -68,7 +68,7 @@ func fileTrouble(err error) (summary, detail string) {
 func parse(r *reporter, text []byte, env func(string) (string, bool)) *Config {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	r.text = string(text)
-	if !r.checkBounds(text) {
+	if !r.checkText(text) || !r.checkBounds(text) {
 		return nil
 	}
 	body := r.parseBody(text)

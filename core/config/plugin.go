@@ -17,8 +17,9 @@ import (
 
 // Plugin is a program that the engine starts and asks.
 type Plugin struct {
-	Name              string        `json:"name"`
-	Kind              string        `json:"kind"` // one of Kinds
+	Name string `json:"name"`
+	// Kind is handler, gate, notifier, customizer, builder or service.
+	Kind              string        `json:"kind"`
 	Path              string        `json:"path"` // absolute
 	Checksum          string        `json:"checksum"`
 	Enabled           bool          `json:"enabled"`

@@ -115,10 +115,8 @@ func unfinishedText(text []byte, file string, start hcl.Pos) (open hcl.Range, li
 	return hcl.Range{}, hcl.Pos{}, false
 }
 
-// checkBounds reports a file that is no text, or nests deeper than the parser, which calls
-// itself for every level, can bear. Brackets are counted before anything else,
-// because the scanner too takes long for very many of them.
-func (r *reporter) checkBounds(text []byte) bool {
+// checkText reports a file that is no text.
+func (r *reporter) checkText(text []byte) bool {
 	for i := 0; i < len(text); {
 		c, size := utf8.DecodeRune(text[i:])
 		if c == 0 || c == utf8.RuneError && size == 1 {
@@ -128,6 +126,13 @@ func (r *reporter) checkBounds(text []byte) bool {
 		}
 		i += size
 	}
+	return true
+}
+
+// checkBounds reports a file that nests deeper than the parser, which calls
+// itself for every level, can bear. Brackets are counted before anything else,
+// because the scanner too takes long for very many of them.
+func (r *reporter) checkBounds(text []byte) bool {
 	brackets := 0
 	for _, c := range text {
 		if c == '(' || c == '[' || c == '{' {

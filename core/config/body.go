@@ -165,7 +165,7 @@ func (b *Body) FieldRange(field string) Range {
 // its settings, or against all of them if field is empty.
 func (b *Body) Rejected(field, message string) Diagnostic {
 	r := reporter{source: b.source}
-	message = r.redact(message)
+	message = b.source.outside.redact(message)
 	detail := fmt.Sprintf("%s says: %s.", sentence(b.owner.title()), strings.TrimRight(message, ". "))
 	if field != "" {
 		detail = fmt.Sprintf("%s does not accept its setting %s: %s.",

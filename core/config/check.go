@@ -87,8 +87,7 @@ func (d *decoder) checkServer(root *node) {
 	api := root.one("api")
 	if api.set("page_size") && api.number("page_size") > api.number("max_per_page") {
 		d.errorf(api.at("page_size"), "Conflicting settings",
-			"page_size = %d is more than max_per_page = %d. Raise max_per_page.",
-			api.number("page_size"), api.number("max_per_page"))
+			"%s is more than max_per_page. Raise max_per_page.", api.settings["page_size"].subject())
 	}
 	server := root.one("server")
 	if host, _, _ := strings.Cut(server.text("external_url"), "://"); host == "http" && server.has("tls") {
@@ -270,7 +269,8 @@ func (d *decoder) checkCustomizers(root *node) {
 	usable := false
 	unusable := make(map[string]bool)
 	for _, n := range root.all("plugin") {
-		if n.text("kind") == "customizer" && n.flag("enabled") {
+		kind := n.text("kind") // empty if it is wrong, and who knows what was meant
+		if (kind == "customizer" || kind == "") && n.flag("enabled") {
 			usable = true
 		} else {
 			unusable[n.labels[0]] = true

@@ -103,7 +103,7 @@ func TestDiffTellsWhatChanged(t *testing.T) {
 // load is mustLoad with the same path for every text.
 func load(t *testing.T, text string, env map[string]string) *Config {
 	t.Helper()
-	r := &reporter{source: source{file: "/etc/iib/iib.hcl", outside: make(map[string]bool)}}
+	r := &reporter{source: source{file: "/etc/iib/iib.hcl"}}
 	c := parse(r, []byte(text), fromMap(env))
 	if r.found.HasErrors() {
 		t.Fatal(r.found.Err())

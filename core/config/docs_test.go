@@ -28,7 +28,7 @@ func TestManualNamesEveryFunction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name := range newScope(".", noEnv, func(string) {}).functions {
+	for name := range newScope(newOutside(".", noEnv)).functions {
 		if !strings.Contains(string(text), "`"+name+"(") {
 			t.Errorf("the manual does not mention the function %s", name)
 		}

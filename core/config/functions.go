@@ -1,12 +1,7 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/zclconf/go-cty/cty"
@@ -43,7 +38,7 @@ var computing = map[string]function.Function{
 // envFunction returns env(name, default...). A variable that is not set is
 // null, which a setting takes as "not written" and a text template refuses: a
 // forgotten variable is noticed where it matters.
-func envFunction(lookup func(string) (string, bool), note func(string)) function.Function {
+func envFunction(o *outside) function.Function {
 	return function.New(&function.Spec{
 		Params: []function.Parameter{{Name: "name", Type: cty.String}},
 		VarParam: &function.Parameter{
@@ -55,7 +50,7 @@ func envFunction(lookup func(string) (string, bool), note func(string)) function
 				return cty.NilVal, function.NewArgErrorf(2, "env takes a name and at most one default")
 			}
 			name := args[0].AsString()
-			value, set := lookup(name)
+			value, set := o.variable(name)
 			switch {
 			case !set && len(args) == 2:
 				return args[1], nil
@@ -64,73 +59,31 @@ func envFunction(lookup func(string) (string, bool), note func(string)) function
 			case !utf8.ValidString(value):
 				return cty.NilVal, function.NewArgErrorf(0, "the variable's value is not UTF-8 text")
 			}
-			note(value)
 			return cty.StringVal(value).Mark(origin(fmt.Sprintf("env(%s)", quote(name)))), nil
 		},
 	})
 }
 
-// maxIncluded is the size in bytes of what file() may read. It is meant for
-// passwords and keys.
-const maxIncluded = 64 << 10
-
 // fileFunction returns file(path): the content of a small file of text,
-// without its last line break. Each file is read once, so that all who ask see
-// the same.
-func fileFunction(dir string, note func(string)) function.Function {
-	type content struct {
-		text string
-		err  error
-	}
-	seen := make(map[string]content)
+// without its last line break.
+func fileFunction(o *outside) function.Function {
 	return function.New(&function.Spec{
-		Params: []function.Parameter{{Name: "path", Type: cty.String}},
+		// The marks are asked for, because a path that comes from outside must
+		// not be named.
+		Params: []function.Parameter{{Name: "path", Type: cty.String, AllowMarked: true}},
 		Type:   function.StaticReturnType(cty.String),
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-			path := args[0].AsString()
-			c, ok := seen[path]
-			if !ok {
-				c.text, c.err = readSmall(inDir(dir, path))
-				seen[path] = c
+			unmarked, marks := args[0].Unmark()
+			path := unmarked.AsString()
+			name := quote(path)
+			if len(marks) > 0 {
+				name = "..."
 			}
-			if c.err != nil {
-				return cty.NilVal, function.NewArgError(0, c.err)
+			text, err := o.file(path)
+			if err != nil {
+				return cty.NilVal, function.NewArgErrorf(0, "the file %s cannot be used: %v", name, reason(err))
 			}
-			note(c.text)
-			return cty.StringVal(c.text).Mark(origin(fmt.Sprintf("file(%s)", quote(path)))), nil
+			return cty.StringVal(text).WithMarks(marks).Mark(origin("file(" + name + ")")), nil
 		},
 	})
-}
-
-func readSmall(path string) (string, error) {
-	// Opening a pipe would wait for a writer, so the kind is asked first.
-	if info, err := os.Stat(path); err != nil {
-		return "", err
-	} else if !info.Mode().IsRegular() {
-		return "", errors.New("it is not a regular file")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxIncluded+1))
-	switch {
-	case err != nil:
-		return "", err
-	case len(data) > maxIncluded:
-		return "", fmt.Errorf("it is larger than %d bytes", maxIncluded)
-	case !utf8.Valid(data):
-		return "", errors.New("it is not UTF-8 text")
-	}
-	text := strings.TrimSuffix(string(data), "\n")
-	return strings.TrimSuffix(text, "\r"), nil
-}
-
-// inDir returns path, seen from dir if it is relative.
-func inDir(dir, path string) string {
-	if filepath.IsAbs(path) {
-		return filepath.Clean(path)
-	}
-	return filepath.Join(dir, path)
 }

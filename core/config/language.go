@@ -1,7 +1,7 @@
 package config
 
-// Kinds are the kinds of plugin.
-var Kinds = []string{"handler", "gate", "notifier", "customizer", "builder", "service"}
+// kinds are the kinds of plugin.
+var kinds = []string{"handler", "gate", "notifier", "customizer", "builder", "service"}
 
 // language is the whole of iib.hcl. The reference in docs/configuration.md is
 // made from it.
@@ -390,7 +390,7 @@ var pluginBlock = Block{
 	Schema: Schema{
 		Attributes: []Attribute{
 			{
-				Name: "kind", Type: String, Required: true, oneOf: Kinds,
+				Name: "kind", Type: String, Required: true, oneOf: kinds,
 				Doc: "What it may be used as. A binary that offers several kinds has a block for each.",
 			},
 			{

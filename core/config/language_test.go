@@ -46,7 +46,7 @@ func TestEveryDefaultIsAllowed(t *testing.T) {
 			t.Errorf("%s is required and has a default", path)
 		}
 		optional := *a
-		d := &decoder{reporter: &reporter{}, scope: newScope(".", noEnv, func(string) {})}
+		d := &decoder{reporter: &reporter{}, scope: newScope(newOutside(".", noEnv))}
 		d.scope.define(nil, d.reporter)
 		body := d.parseBody([]byte("x = " + a.Default + "\n"))
 		if s := d.setting(body.Attributes["x"], &optional); s == nil {
@@ -104,9 +104,9 @@ plugin "c" { kind = "customizer" }
 plugin "b2" { kind = "builder" }
 `
 	load := func(text string) *Config {
-		r := &reporter{source: source{file: "iib.hcl", outside: make(map[string]bool)}}
+		r := &reporter{source: source{file: "iib.hcl"}}
 		body := r.parseBody([]byte(text))
-		d := &decoder{reporter: r, scope: newScope(".", noEnv, func(string) {})}
+		d := &decoder{reporter: r, scope: newScope(newOutside(".", noEnv))}
 		d.scope.define(nil, r)
 		root := d.decode(body, &node{block: &language})
 		return d.config(root, place{dir: "/etc", plugins: "/bin/plugins"})

@@ -20,7 +20,7 @@ import (
 // All mistakes are reported at once. If there are errors the Config is nil;
 // with warnings alone it is not.
 func Load(path string, env func(string) (string, bool)) (*Config, Diagnostics) {
-	r := &reporter{source: source{file: path, outside: make(map[string]bool)}}
+	r := &reporter{source: source{file: path}}
 	text, err := readFile(path)
 	if err != nil {
 		summary, detail := fileTrouble(err)
@@ -68,7 +68,7 @@ func fileTrouble(err error) (summary, detail string) {
 func parse(r *reporter, text []byte, env func(string) (string, bool)) *Config {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	r.text = string(text)
-	if !r.checkBounds(text) {
+	if !r.checkText(text) || !r.checkBounds(text) {
 		return nil
 	}
 	body := r.parseBody(text)
@@ -76,7 +76,8 @@ func parse(r *reporter, text []byte, env func(string) (string, bool)) *Config {
 		return nil
 	}
 	where := r.place(env)
-	d := &decoder{reporter: r, scope: newScope(where.dir, env, func(v string) { r.outside[v] = true })}
+	r.outside = newOutside(where.dir, env)
+	d := &decoder{reporter: r, scope: newScope(r.outside)}
 	var locals []*hclsyntax.Block
 	for _, b := range body.Blocks {
 		if b.Type == localsBlock.Name {
@@ -88,7 +89,7 @@ func parse(r *reporter, text []byte, env func(string) (string, bool)) *Config {
 	root := d.decode(body, &node{block: &language, header: hcl.Range{Start: hcl.InitialPos, End: hcl.InitialPos}})
 	c := d.config(root, where)
 	if syntax.HasErrors() {
-		r.found = append(syntax, outside(r.found[len(syntax):], syntax, body)...)
+		r.found = append(syntax, elsewhere(r.found[len(syntax):], syntax, body)...)
 		return nil
 	}
 	d.check(root, c)

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,13 +11,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
 // Plugin is a program that the engine starts and asks.
 type Plugin struct {
-	Name              string        `json:"name"`
-	Kind              string        `json:"kind"` // one of Kinds
+	Name string `json:"name"`
+	// Kind is handler, gate, notifier, customizer, builder or service.
+	Kind              string        `json:"kind"`
 	Path              string        `json:"path"` // absolute
 	Checksum          string        `json:"checksum"`
 	Enabled           bool          `json:"enabled"`
@@ -86,15 +90,21 @@ func (p *Plugin) Concerns(requestType string) bool {
 	return len(p.Requests) == 0 || slices.Contains(p.Requests, requestType)
 }
 
-// Fingerprint changes when anything in the block does, its secrets included,
-// and says nothing about what. It does not depend on the file that Path names.
+// fingerprintKey keeps a fingerprint that got into a log from being used to
+// try out secrets.
+var fingerprintKey = sync.OnceValue(func() []byte { return []byte(rand.Text()) })
+
+// Fingerprint changes when anything in the block does, its secrets included. It
+// can be compared with others of this process. It does not depend on the file
+// that Path names.
 func (p *Plugin) Fingerprint() string {
 	data, err := json.Marshal(plain(reflect.ValueOf(p), "", true))
 	if err != nil {
 		panic("config: " + err.Error())
 	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
+	mac := hmac.New(sha256.New, fingerprintKey())
+	mac.Write(data)
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 func (d *decoder) plugins(root *node, dir string) []*Plugin {

@@ -75,7 +75,7 @@ var indexes = []string{"quay.io/ns/index:v4.15", "quay.io/ns/index:v4.16"}
 func TestEveryFormOfIIBsUserToQueueCanBeSaid(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	queues := []string{"q1", "q2", "q3", "q4"}
-	for range 500 {
+	for range 200 {
 		m := make(userToQueue)
 		for _, key := range []string{"u", "SERIAL:u", "PARALLEL:u"} {
 			if random.IntN(2) == 0 {

@@ -11,9 +11,8 @@ import (
 type source struct {
 	file string
 	text string
-	// outside are the values that came from the environment or from files. HCL
-	// itself words some errors, and might quote one of them.
-	outside map[string]bool
+	// outside is what the file asks for; nil as long as nothing was evaluated.
+	outside *outside
 }
 
 // reporter collects what is found about one file.
@@ -56,7 +55,11 @@ func (r *reporter) addHCL(diags hcl.Diagnostics) {
 		if d.Severity == hcl.DiagWarning {
 			severity = Warning
 		}
-		summary, detail := strings.TrimSuffix(d.Summary, "."), strings.Join(strings.Fields(r.redact(d.Detail)), " ")
+		summary, detail := strings.TrimSuffix(d.Summary, "."), d.Detail
+		if r.outside != nil {
+			detail = r.outside.redact(detail)
+		}
+		detail = strings.Join(strings.Fields(detail), " ")
 		if own, ok := wording[summary]; ok {
 			summary = own.summary
 			if own.detail != "" {
@@ -93,17 +96,6 @@ var wording = map[string]struct{ summary, detail string }{
 		"The value has nothing of that name in it. Correct the name."},
 	"Invalid template interpolation value": {"Missing value",
 		`A part of the text has no value that can be put there. If it is a variable that is not set, write a default: env("NAME", "default").`},
-}
-
-// redact removes values from outside of the file. Very short ones are left:
-// they are switches such as "on", and would tear words apart.
-func (s source) redact(text string) string {
-	for value := range s.outside {
-		if len(value) >= 4 {
-			text = strings.ReplaceAll(text, value, "*****")
-		}
-	}
-	return text
 }
 
 func (s source) rangeOf(at hcl.Range) Range {

@@ -35,15 +35,11 @@ const (
 	broken // reported already; who refers to it need not be
 )
 
-// newScope returns a scope without locals. note is told each value that comes
-// from outside of the file.
-func newScope(dir string, env func(string) (string, bool), note func(string)) *scope {
+// newScope returns a scope without locals.
+func newScope(o *outside) *scope {
 	s := &scope{
-		functions: map[string]function.Function{
-			"env":  envFunction(env, note),
-			"file": fileFunction(dir, note),
-		},
-		locals: make(map[string]*local),
+		functions: map[string]function.Function{"env": envFunction(o), "file": fileFunction(o)},
+		locals:    make(map[string]*local),
 	}
 	for name, f := range computing {
 		s.functions[name] = f

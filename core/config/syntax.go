@@ -115,10 +115,8 @@ func unfinishedText(text []byte, file string, start hcl.Pos) (open hcl.Range, li
 	return hcl.Range{}, hcl.Pos{}, false
 }
 
-// checkBounds reports a file that is no text, or nests deeper than the parser, which calls
-// itself for every level, can bear. Brackets are counted before anything else,
-// because the scanner too takes long for very many of them.
-func (r *reporter) checkBounds(text []byte) bool {
+// checkText reports a file that is no text.
+func (r *reporter) checkText(text []byte) bool {
 	for i := 0; i < len(text); {
 		c, size := utf8.DecodeRune(text[i:])
 		if c == 0 || c == utf8.RuneError && size == 1 {
@@ -128,6 +126,13 @@ func (r *reporter) checkBounds(text []byte) bool {
 		}
 		i += size
 	}
+	return true
+}
+
+// checkBounds reports a file that nests deeper than the parser, which calls
+// itself for every level, can bear. Brackets are counted before anything else,
+// because the scanner too takes long for very many of them.
+func (r *reporter) checkBounds(text []byte) bool {
 	brackets := 0
 	for _, c := range text {
 		if c == '(' || c == '[' || c == '{' {
@@ -186,10 +191,10 @@ func nesting(t hclsyntax.TokenType) int {
 	return 0
 }
 
-// outside returns the findings of those top-level blocks that have no syntax
+// elsewhere returns the findings of those top-level blocks that have no syntax
 // error. In the others the parser has lost its way, and what it took for the
 // rest of the block would be blamed for nothing.
-func outside(found, syntax Diagnostics, body *hclsyntax.Body) Diagnostics {
+func elsewhere(found, syntax Diagnostics, body *hclsyntax.Body) Diagnostics {
 	blocks := slices.SortedFunc(slices.Values(body.Blocks), func(a, b *hclsyntax.Block) int {
 		return cmp.Compare(a.TypeRange.Start.Line, b.TypeRange.Start.Line)
 	})

@@ -1,11 +1,7 @@
 package servecache
 
 import (
-	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/operator-framework/operator-registry/pkg/cache"
@@ -13,51 +9,21 @@ import (
 	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
 )
 
-// onDisk writes the large catalog once, so that benchmarks do not generate it.
-func onDisk(b *testing.B) fs.FS {
-	b.Helper()
-	dir := b.TempDir()
-	if err := os.CopyFS(dir, catalogtest.Large.FS()); err != nil {
-		b.Fatal(err)
-	}
-	return os.DirFS(dir)
-}
-
-// peak resets, or reports, the process's peak resident memory.
-func peak(b *testing.B, report bool) {
-	b.Helper()
-	if !report {
-		_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
-		return
-	}
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return
-	}
-	for line := range strings.Lines(string(status)) {
-		var kb float64
-		if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kb); err == nil {
-			b.ReportMetric(kb/1024, "MiB-peak")
-		}
-	}
-}
-
 // BenchmarkCacheFull makes the cache of an imported catalog, and its layer,
 // with nothing in the stores.
 func BenchmarkCacheFull(b *testing.B) {
-	fsys := onDisk(b)
+	fsys := catalogtest.Large.OnDisk(b)
 	for _, format := range formats {
 		b.Run(string(format), func(b *testing.B) {
 			f := newFixture(b)
 			t := f.load(b, fsys)
 			b.SetBytes(t.Size())
-			b.ReportAllocs()
-			peak(b, false)
+			report := catalogtest.Meter(b)
 			for b.Loop() {
 				cold := newFixture(b)
 				cold.build(b, t, format)
 			}
-			peak(b, true)
+			report()
 		})
 	}
 }
@@ -65,14 +31,13 @@ func BenchmarkCacheFull(b *testing.B) {
 // BenchmarkCacheLayer makes the layer of a built cache, with nothing in the
 // layer store.
 func BenchmarkCacheLayer(b *testing.B) {
-	fsys := onDisk(b)
+	fsys := catalogtest.Large.OnDisk(b)
 	for _, format := range formats {
 		b.Run(string(format), func(b *testing.B) {
 			f := newFixture(b)
 			t := f.load(b, fsys)
 			f.build(b, t, format)
-			b.ReportAllocs()
-			peak(b, false)
+			report := catalogtest.Meter(b)
 			for b.Loop() {
 				cold := newFixture(b)
 				l, err := f.build(b, t, format).Layer(b.Context(), cold.layers, filepath.Join(b.TempDir(), "layer"), LayerOptions{})
@@ -81,7 +46,7 @@ func BenchmarkCacheLayer(b *testing.B) {
 				}
 				b.ReportMetric(float64(l.Size)/1e6, "MB-layer")
 			}
-			peak(b, true)
+			report()
 		})
 	}
 }
@@ -89,7 +54,7 @@ func BenchmarkCacheLayer(b *testing.B) {
 // BenchmarkCacheIncremental adds a bundle to one package of a catalog whose
 // cache and layer were made before: the cache's share of a warm add.
 func BenchmarkCacheIncremental(b *testing.B) {
-	fsys := onDisk(b)
+	fsys := catalogtest.Large.OnDisk(b)
 	spec := catalogtest.Large
 	for _, format := range formats {
 		b.Run(string(format), func(b *testing.B) {
@@ -97,8 +62,7 @@ func BenchmarkCacheIncremental(b *testing.B) {
 			t := f.load(b, fsys)
 			f.layer(b, f.build(b, t, format))
 			dir := b.TempDir()
-			b.ReportAllocs()
-			peak(b, false)
+			report := catalogtest.Meter(b)
 			for i := 0; b.Loop(); i++ {
 				b.StopTimer()
 				pkg := i % spec.Packages
@@ -113,37 +77,35 @@ func BenchmarkCacheIncremental(b *testing.B) {
 				}
 				b.ReportMetric(float64(l.Size)/1e6, "MB-layer")
 			}
-			peak(b, true)
+			report()
 		})
 	}
 }
 
 // BenchmarkCheck runs opm's own check on a built cache.
 func BenchmarkCheck(b *testing.B) {
-	fsys := onDisk(b)
+	fsys := catalogtest.Large.OnDisk(b)
 	for _, format := range formats {
 		b.Run(string(format), func(b *testing.B) {
 			f := newFixture(b)
 			c := f.build(b, f.load(b, fsys), format)
-			b.ReportAllocs()
-			peak(b, false)
+			report := catalogtest.Meter(b)
 			for b.Loop() {
 				if err := c.Check(b.Context(), b.TempDir()); err != nil {
 					b.Fatal(err)
 				}
 			}
-			peak(b, true)
+			report()
 		})
 	}
 }
 
 // BenchmarkCacheReference is the reference's full build.
 func BenchmarkCacheReference(b *testing.B) {
-	fsys := onDisk(b)
+	fsys := catalogtest.Large.OnDisk(b)
 	for _, format := range formats {
 		b.Run(string(format), func(b *testing.B) {
-			b.ReportAllocs()
-			peak(b, false)
+			report := catalogtest.Meter(b)
 			for b.Loop() {
 				c, err := cache.New(filepath.Join(b.TempDir(), "cache"), cache.WithFormat(string(format)))
 				if err != nil {
@@ -156,7 +118,7 @@ func BenchmarkCacheReference(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			peak(b, true)
+			report()
 		})
 	}
 }

@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
+	pogrebfs "github.com/akrylysov/pogreb/fs"
 	"github.com/operator-framework/operator-registry/pkg/cache"
 
 	"github.com/iib-engine/iib/sdk/image/layer"
@@ -97,10 +99,24 @@ func (c *Cache) Check(ctx context.Context, dir string) error {
 // CheckDir runs opm's own integrity check on a cache's directory and the
 // catalog that it is for.
 func CheckDir(ctx context.Context, dir string, catalog fs.FS) error {
-	reference, err := cache.New(dir)
+	reference, err := openReference(dir)
 	if err != nil {
 		return err
 	}
 	err = reference.CheckIntegrity(ctx, catalog)
 	return errors.Join(err, reference.Close())
+}
+
+var opening sync.Mutex
+
+// openReference opens a cache such that its database is read, not mapped into
+// memory: all of it is read once, and mapped it would count as our memory. opm
+// takes the way from this variable, and only when it opens a database.
+func openReference(dir string) (cache.Cache, error) {
+	opening.Lock()
+	defer opening.Unlock()
+	mapped := pogrebfs.OSMMap
+	pogrebfs.OSMMap = pogrebfs.OS
+	defer func() { pogrebfs.OSMMap = mapped }()
+	return cache.New(dir)
 }

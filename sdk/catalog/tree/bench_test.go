@@ -3,12 +3,10 @@ package tree_test
 import (
 	"bytes"
 	"crypto/sha256"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
@@ -17,17 +15,6 @@ import (
 	"github.com/iib-engine/iib/sdk/catalog/tree"
 	"github.com/iib-engine/iib/sdk/image/layer"
 )
-
-// onDisk writes the large catalog once, so that benchmarks read files and do
-// not generate.
-func onDisk(b *testing.B) fs.FS {
-	b.Helper()
-	dir := b.TempDir()
-	if err := os.CopyFS(dir, catalogtest.Large.FS()); err != nil {
-		b.Fatal(err)
-	}
-	return os.DirFS(dir)
-}
 
 func stores(tb testing.TB) (*tree.Store, *layer.Store) {
 	tb.Helper()
@@ -42,36 +29,15 @@ func stores(tb testing.TB) (*tree.Store, *layer.Store) {
 	return trees, layers
 }
 
-// peak reports the process's peak resident set since the last call with reset.
-func peak(b *testing.B, report bool) {
-	b.Helper()
-	if !report {
-		// Linux resets the high-water mark; elsewhere the metric is left out.
-		_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
-		return
-	}
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return
-	}
-	for line := range strings.Lines(string(status)) {
-		var kb float64
-		if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kb); err == nil {
-			b.ReportMetric(kb/1024, "MiB-peak")
-		}
-	}
-}
-
 func BenchmarkImport(b *testing.B) {
-	fsys := onDisk(b)
+	fsys := catalogtest.Large.OnDisk(b)
 	for name, warm := range map[string]bool{"cold": false, "warm": true} {
 		b.Run(name, func(b *testing.B) {
 			trees, _ := stores(b)
 			if _, err := trees.Import(b.Context(), "base", tree.FromFS(fsys)); err != nil {
 				b.Fatal(err)
 			}
-			b.ReportAllocs()
-			peak(b, false)
+			report := catalogtest.Meter(b)
 			for b.Loop() {
 				if !warm {
 					b.StopTimer()
@@ -84,7 +50,7 @@ func BenchmarkImport(b *testing.B) {
 				}
 				b.SetBytes(t.Size())
 			}
-			peak(b, true)
+			report()
 		})
 	}
 }
@@ -92,7 +58,7 @@ func BenchmarkImport(b *testing.B) {
 // BenchmarkEditLayer adds a bundle to one package of a remembered catalog and
 // makes the new catalog layer: the catalog's share of a warm add.
 func BenchmarkEditLayer(b *testing.B) {
-	fsys := onDisk(b)
+	fsys := catalogtest.Large.OnDisk(b)
 	trees, layers := stores(b)
 	spec := catalogtest.Large
 	t, err := trees.Import(b.Context(), "base", tree.FromFS(fsys))
@@ -103,8 +69,7 @@ func BenchmarkEditLayer(b *testing.B) {
 	if _, err := t.Layer(b.Context(), layers, filepath.Join(dir, "base"), tree.LayerOptions{}); err != nil {
 		b.Fatal(err)
 	}
-	b.ReportAllocs()
-	peak(b, false)
+	report := catalogtest.Meter(b)
 	for i := 0; b.Loop(); i++ {
 		base, err := trees.Import(b.Context(), "base", nil)
 		if err != nil {
@@ -126,14 +91,14 @@ func BenchmarkEditLayer(b *testing.B) {
 		b.ReportMetric(float64(l.Size)/1e6, "MB-layer")
 		b.SetBytes(edited.Size())
 	}
-	peak(b, true)
+	report()
 }
 
 // BenchmarkFloor is what no engine can do without on the same bytes: read,
 // hash, compress, hash and write. "one package" is an ideal warm edit that
 // knows by magic what has changed.
 func BenchmarkFloor(b *testing.B) {
-	fsys := onDisk(b)
+	fsys := catalogtest.Large.OnDisk(b)
 	for name, pattern := range map[string]string{"whole catalog": "*/catalog.json", "one package": "operator-000/catalog.json"} {
 		b.Run(name, func(b *testing.B) {
 			names, err := fs.Glob(fsys, pattern)

@@ -152,10 +152,16 @@ func (n *node) put(name string, child *node) {
 	if n.children == nil {
 		n.children = make(map[string]*node)
 	}
-	if old := n.children[name]; old != nil && old.kind == directory && child.kind == directory {
+	old := n.children[name]
+	switch {
+	case old == nil || child.kind != directory:
+	case old.kind == directory:
 		// A second entry for a directory changes its mode and keeps its files.
 		old.seq, old.mode = child.seq, child.mode
 		return
+	default:
+		// The file that was here for a moment has hidden what is below.
+		child.opaque = true
 	}
 	n.children[name] = child
 }

@@ -20,7 +20,7 @@ type Copied struct {
 // Copy brings an image, or a list with all its images, from src to dst, bytes
 // and digests unchanged: by digest if dst has no tag, else the tag is moved
 // last, when everything is there. Each side is reached with its own access.
-// Within a registry blobs are mounted; where that is not possible, and between
+// Within a repository only the tag moves. Within a registry blobs are mounted; where that is not possible, and between
 // registries, they pass through this machine. What dst has is not sent again.
 func (c *Client) Copy(ctx context.Context, src, dst string) (*Copied, error) {
 	from, err := ParseRef(src)
@@ -35,9 +35,11 @@ func (c *Client) Copy(ctx context.Context, src, dst string) (*Copied, error) {
 	if err != nil {
 		return nil, err
 	}
-	sent, err := c.copyContent(ctx, m, to)
-	if err != nil {
-		return nil, err
+	var sent int64
+	if from.Name() != to.Name() {
+		if sent, err = c.copyContent(ctx, m, to); err != nil {
+			return nil, err
+		}
 	}
 	if _, err := c.putManifest(ctx, to, m.MediaType, m.Raw); err != nil {
 		return nil, err

@@ -91,10 +91,7 @@ func (c *Client) handshake(ctx context.Context, host string, access sdk.Access, 
 	if err != nil {
 		return nil, err
 	}
-	auth := authn.Anonymous
-	if access.Username != "" || access.Password != "" {
-		auth = authn.FromConfig(authn.AuthConfig{Username: access.Username, Password: access.Password.Reveal()})
-	}
+	auth := authenticator(access)
 	g := &guard{pool: pool, registry: registry.RegistryStr(), plain: access.PlainHTTP, errors: make(map[string]error)}
 
 	ctx, dog := watch(ctx, c.timeout)
@@ -119,4 +116,14 @@ func (c *Client) handshake(ctx context.Context, host string, access sdk.Access, 
 		base:      "https://" + registry.RegistryStr(),
 		anonymous: auth == authn.Anonymous,
 	}, nil
+}
+
+func authenticator(access sdk.Access) authn.Authenticator {
+	switch {
+	case access.Username == "" && access.Password == "":
+		return authn.Anonymous
+	case access.Username == identityToken:
+		return authn.FromConfig(authn.AuthConfig{IdentityToken: access.Password.Reveal()})
+	}
+	return authn.FromConfig(authn.AuthConfig{Username: access.Username, Password: access.Password.Reveal()})
 }

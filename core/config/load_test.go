@@ -314,7 +314,7 @@ func FuzzLoad(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		r := &reporter{source: source{file: "iib.hcl"}}
 		c := parse(r, text, func(name string) (string, bool) { return canary, len(name)%2 == 0 })
-		found := r.found.sorted()
+		found := r.found.Sorted()
 		if found.HasErrors() == (c != nil && !r.found.HasErrors()) {
 			t.Errorf("errors: %v, configuration: %v", found.HasErrors(), c)
 		}

@@ -315,8 +315,8 @@ func FuzzLoad(f *testing.F) {
 		r := &reporter{source: source{file: "iib.hcl"}}
 		c := parse(r, text, func(name string) (string, bool) { return canary, len(name)%2 == 0 })
 		found := r.found.Sorted()
-		if found.HasErrors() == (c != nil && !r.found.HasErrors()) {
-			t.Errorf("errors: %v, configuration: %v", found.HasErrors(), c)
+		if c == nil && !found.HasErrors() {
+			t.Error("there is no configuration, and no reason why")
 		}
 		var b strings.Builder
 		if err := found.WriteTerminal(&b, false); err != nil {

@@ -4,7 +4,7 @@
 #
 #   check it:    bin/iib validate iib.hcl
 #   start it:    bin/iib server
-#   reload it:   bin/iib plugin reload, or send SIGHUP
+#   reload it:   send SIGHUP to the running process
 #
 # docs/configuration.md explains every block and setting. What is left out has
 # the default that is written there. Relative paths are seen from the directory

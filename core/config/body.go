@@ -61,10 +61,10 @@ func (b *Body) Values(schema Schema) ([]byte, Diagnostics) {
 			if err != nil {
 				panic("config: " + err.Error()) // texts, finite numbers, and lists and maps of them
 			}
-			return data, d.found.sorted()
+			return data, d.found.Sorted()
 		}
 	}
-	return nil, d.found.sorted()
+	return nil, d.found.Sorted()
 }
 
 // node returns the block whose settings these are, with the plugin's schema.

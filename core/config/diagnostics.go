@@ -180,8 +180,9 @@ func printable(s string) string {
 	}, s)
 }
 
-// sorted returns ds in the order of their places, each finding once.
-func (ds Diagnostics) sorted() Diagnostics {
+// Sorted returns ds in the order of their places, each finding once.
+func (ds Diagnostics) Sorted() Diagnostics {
+	ds = slices.Clone(ds)
 	slices.SortStableFunc(ds, func(a, b Diagnostic) int {
 		return cmp.Or(
 			cmp.Compare(a.Range.File, b.Range.File),

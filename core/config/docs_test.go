@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -76,7 +77,27 @@ func TestShippedConfigurationRunsWithNothingInstalled(t *testing.T) {
 	if len(found) > 0 {
 		t.Fatal(found)
 	}
-	golden(t, "testdata/shipped.json", portable(t, c.Show()))
+	if c.Server.Listen != "127.0.0.1:8080" || !c.Identity.Anonymous {
+		t.Errorf("it listens on %s, with the identity %+v", c.Server.Listen, c.Identity)
+	}
+	if url := c.Database.URL.Reveal(); url != "sqlite:"+filepath.Join(c.Server.DataDir, "iib.db") || c.Redis.URL != "" {
+		t.Errorf("the database is %s, and the Redis is not the built-in one", url)
+	}
+	if c.Plugin("index-add") == nil || c.Build.Builder != "image-builder" {
+		t.Error("nothing can be added and built")
+	}
+	mounted := make(map[string]bool)
+	for _, p := range c.Plugins {
+		if _, err := os.Stat(filepath.Join("../../plugins", filepath.Base(p.Path), "main.go")); err != nil {
+			t.Errorf("the plugin %s is none of this repository: %v", p.Name, err)
+		}
+		for _, m := range p.Mounts {
+			mounted[m] = true
+		}
+	}
+	if !mounted["/v2/"] {
+		t.Error("there is no registry to push to")
+	}
 }
 
 func TestShippedConfigurationTakesDatabaseAndRedisFromTheEnvironment(t *testing.T) {

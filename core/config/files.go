@@ -29,7 +29,7 @@ func (c *Config) CheckFiles() Diagnostics {
 			r.errorf(f.at, "Missing file", "The file %s cannot be used: %v. Make it, or correct %s.", f.shown, err, f.setting)
 		}
 	}
-	return r.found.sorted()
+	return r.found.Sorted()
 }
 
 func (c *Config) checkBinary(p *Plugin, r *reporter) {

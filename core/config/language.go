@@ -454,7 +454,7 @@ var pluginBlock = Block{
 			},
 			{
 				Name: "config", open: true,
-				Doc: "The plugin's own settings. Its README lists them, and `iib plugin describe NAME` shows them.",
+				Doc: "The plugin's own settings. Its README lists them, and `iib plugin describe FILE` shows them.",
 			},
 		},
 	},

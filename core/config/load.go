@@ -28,7 +28,7 @@ func Load(path string, env func(string) (string, bool)) (*Config, Diagnostics) {
 		return nil, r.found
 	}
 	c := parse(r, text, env)
-	found := r.found.sorted()
+	found := r.found.Sorted()
 	if found.HasErrors() {
 		return nil, found.capped()
 	}

@@ -77,7 +77,7 @@ func (c *Config) Assign(offers map[string]Offer) (Assignment, Diagnostics) {
 		Steps:    c.assignSteps(offers, r),
 	}
 	c.checkConcerns(a.Handlers, offers, r)
-	return a, r.found.sorted()
+	return a, r.found.Sorted()
 }
 
 func (c *Config) assignHandlers(offers map[string]Offer, r *reporter) map[string]string {

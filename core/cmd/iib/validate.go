@@ -55,7 +55,7 @@ func validate(ctx context.Context, path string, show bool, stdout, stderr io.Wri
 		return &exitError{exitFault, fmt.Errorf("%s has mistakes", path)}
 	}
 	if show {
-		_, err := fmt.Fprintf(stdout, "%s\n", c.Show())
+		_, err := stdout.Write(c.Show())
 		return err
 	}
 	fmt.Fprintf(stdout, "%s is valid.\n", path)

@@ -199,14 +199,11 @@ func environment(names []string) map[string]string {
 // fingerprint changes when anything in a plugin's block does, and when the
 // program is another file.
 func fingerprint(p *config.Plugin) string {
-	data, err := json.Marshal(p)
-	if err != nil {
-		return rand.Text()
-	}
+	print := p.Fingerprint()
 	if info, err := os.Stat(p.Path); err == nil {
-		data = fmt.Appendf(data, "%d %d", info.Size(), info.ModTime().UnixNano())
+		print += fmt.Sprintf(" %d %d", info.Size(), info.ModTime().UnixNano())
 	}
-	return string(data)
+	return print
 }
 
 // values evaluates a block against the schema that a plugin describes.

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// pids are the processes that run a program of this server.
+func (p *process) pids(program string) []int {
+	p.t.Helper()
+	out, _ := exec.Command("pgrep", "-P", strconv.Itoa(p.command.Process.Pid)).Output()
+	var found []int
+	for _, field := range strings.Fields(string(out)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			continue
+		}
+		// A plugin is executed through a descriptor, so its name is in its
+		// command line, not in the link to its program.
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err == nil && strings.Contains(string(line), program) {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+func TestARequestSurvivesWhatDies(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		die  func(t *testing.T, r *releases)
+	}{
+		{"its plugin, killed", func(t *testing.T, r *releases) {
+			pids := r.pids("index-add")
+			if len(pids) == 0 {
+				t.Fatal("the plugin's process was not found")
+			}
+			for _, pid := range pids {
+				process, err := os.FindProcess(pid)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = process.Kill()
+			}
+		}},
+		{"the builder, killed", func(t *testing.T, r *releases) {
+			for _, pid := range r.pids("image-builder") {
+				process, err := os.FindProcess(pid)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = process.Kill()
+			}
+		}},
+		{"the server, killed", func(t *testing.T, r *releases) {
+			r.kill()
+			r.start()
+		}},
+		{"the server, stopped", func(t *testing.T, r *releases) {
+			r.stop()
+			r.start()
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newReleases(t, startServer(t, ""))
+			index := r.emptyIndex("index:v4.14", fileBased, false)
+			specs, list := r.bundles(1, 4)
+			status, answer := r.post("/api/v1/builds/add", map[string]any{
+				"bundles": specs, "from_index": index, "binary_image": r.base, "overwrite_from_index": true,
+			})
+			if status != http.StatusCreated {
+				t.Fatalf("%d %v", status, answer)
+			}
+			r.awaitReason(answer["id"], "Resolving the container images")
+			c.die(t, r)
+			build := r.wait(answer["id"])
+			if build["state"] != "complete" {
+				t.Fatalf("%v", build["state_reason"])
+			}
+			if diff := cmp.Diff(names(list), r.contents(index)); diff != "" {
+				t.Error(diff)
+			}
+			complete := 0
+			for _, entry := range build["state_history"].([]any) {
+				if entry.(map[string]any)["state"] == "complete" {
+					complete++
+				}
+			}
+			if complete != 1 {
+				t.Errorf("the request was completed %d times", complete)
+			}
+			work, err := os.ReadDir(filepath.Join(r.dataDir, "work"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range poll(t) {
+				if work, _ = os.ReadDir(filepath.Join(r.dataDir, "work")); len(work) == 0 {
+					break
+				}
+			}
+		})
+	}
+}
+
+// awaitReason returns when a request was in a state with this reason.
+func (p *process) awaitReason(id any, reason string) {
+	p.t.Helper()
+	for range poll(p.t) {
+		_, body := p.get(fmt.Sprintf("/api/v1/builds/%v", id))
+		if strings.Contains(string(body), reason) || strings.Contains(string(body), `"state":"failed"`) {
+			return
+		}
+	}
+}
+
+func TestNoPluginOutlivesAKilledServer(t *testing.T) {
+	p := startServer(t, "")
+	var pids []int
+	for _, program := range []string{"index-add", "image-builder", "registry"} {
+		pids = append(pids, p.pids(program)...)
+	}
+	if len(pids) < 3 {
+		t.Fatalf("found %d plugins", len(pids))
+	}
+	p.kill()
+	for _, pid := range pids {
+		for range poll(t) {
+			if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err != nil {
+				break
+			}
+		}
+	}
+}

@@ -73,6 +73,10 @@ func checkFragment(f *Fragment) error {
 		}
 	}
 	for name := range f.Tree.Files() {
+		// opm itself reads this file, wherever it lies.
+		if filepath.Base(name) == ".indexignore" {
+			continue
+		}
 		dir, _, nested := strings.Cut(name, "/")
 		if !nested {
 			return sdk.Errorf(sdk.Invalid, "fragment %s: the file %s lies beside the packages' directories: put it into one of them or leave it out", f.Spec, filepath.Join(configsDir, name))

@@ -86,6 +86,7 @@ type server struct {
 	engine   *engine.Engine
 	http     *http.Server
 	sockets  string
+	work     *workDir
 }
 
 // newServer opens everything, from the ground up. What it opened is closed
@@ -127,17 +128,17 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 	}
 	hosts := &hostMaker{data: filepath.Join(c.Server.DataDir, "plugins"), cache: filepath.Join(c.Server.DataDir, "cache"), url: s.url}
 	s.roster = plugin.New(plugin.Options{Host: hosts.host, Logger: s.log, SocketDir: s.sockets})
-	work := filepath.Join(c.Server.DataDir, "work")
+	if s.work, err = openWorkDir(filepath.Join(c.Server.DataDir, "work")); err != nil {
+		return nil, err
+	}
 	shared := filepath.Join(c.Server.DataDir, "cache", "shared")
-	for _, dir := range []string{work, shared} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("make a directory: %w", err)
-		}
+	if err := os.MkdirAll(shared, 0o700); err != nil {
+		return nil, fmt.Errorf("make the cache directory: %w", err)
 	}
 	s.engine = engine.New(engine.Options{
 		Store: s.store, Queue: s.queue, Roster: s.roster, Images: s.images,
 		Logs: s.files.Logs(), Artifacts: s.files, Settings: engineSettings(c), Worker: workerName(),
-		WorkDir: work, CacheDir: shared, Logger: s.log,
+		WorkDir: s.work.path, CacheDir: shared, Logger: s.log,
 	})
 	hosts.engine = s.engine
 	s.http = &http.Server{
@@ -214,6 +215,9 @@ func (s *server) close() {
 	}
 	if s.roster != nil {
 		s.roster.Close()
+	}
+	if s.work != nil {
+		s.work.close()
 	}
 	if s.sockets != "" {
 		_ = os.RemoveAll(s.sockets)

@@ -35,7 +35,9 @@ type Command struct {
 	Dir string
 	// SocketDir is an existing directory in which a private one is made for the
 	// plugin's sockets; the system's directory for temporary files if empty. It
-	// may have at most 69 bytes: the address of a socket is short.
+	// may have at most 69 bytes: the address of a socket is short. An engine that
+	// was killed leaves those of its plugins behind: give it a directory of its
+	// own and empty that when it starts.
 	SocketDir string
 	// Logger gets what the plugin logs and prints, within bounds; nil drops it.
 	Logger *slog.Logger

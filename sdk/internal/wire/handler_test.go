@@ -23,7 +23,7 @@ func TestHandle(t *testing.T) {
 	conn := serve(t, sdk.Plugin{Handlers: map[string]sdk.Handler{
 		"add": handlerFunc(func(_ context.Context, job *sdk.Job) error {
 			diff(t, "request", request, job.Request)
-			diff(t, "workspace", "/work", job.Workspace)
+			diff(t, "workspace", "/workspace", job.Workspace)
 			diff(t, "cache", "/cache", job.CacheDir)
 			job.Done("%d bundles were added", 3)
 			return nil
@@ -31,7 +31,7 @@ func TestHandle(t *testing.T) {
 		"rm": handlerFunc(func(context.Context, *sdk.Job) error { t.Error("the wrong handler ran"); return nil }),
 	}}, nil)
 	request.Type = "add"
-	job := sdk.NewJob(request, "/work", "/cache", nil)
+	job := sdk.NewJob(request, "/workspace", "/cache", nil)
 	if err := handlerOf(t, conn, "add").Handle(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}

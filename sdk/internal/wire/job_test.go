@@ -113,7 +113,7 @@ var jobCalls = []struct {
 	{"Fields", []any{filled[map[string]json.RawMessage]()}, nil, func(ctx context.Context, h sdk.JobHost, a []any) (any, error) {
 		return nil, h.Fields(ctx, a[0].(map[string]json.RawMessage))
 	}},
-	{"Artifact", []any{"log", "/work/log"}, nil, func(ctx context.Context, h sdk.JobHost, a []any) (any, error) {
+	{"Artifact", []any{"log", "/workspace/log"}, nil, func(ctx context.Context, h sdk.JobHost, a []any) (any, error) {
 		return nil, h.Artifact(ctx, a[0].(string), a[1].(string))
 	}},
 	{"Gate", []any{filled[[]sdk.Image]()}, nil, func(ctx context.Context, h sdk.JobHost, a []any) (any, error) {

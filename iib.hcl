@@ -68,6 +68,27 @@ plugin "add-deprecations" {
   kind = "handler"
 }
 
+plugin "regenerate-bundle" {
+  kind = "handler"
+}
+
+plugin "related-bundles" {
+  kind = "handler"
+}
+
+# The steps that a regenerated bundle goes through.
+plugin "customizations" {
+  kind = "customizer"
+}
+
+# For requests without an organization, and for organizations that have no
+# block of their own.
+organization "*" {
+  customize "resolve_image_pullspecs" {}
+  customize "related_bundles" {}
+  customize "perform_bundle_replacements" {}
+}
+
 # Makes the image of each architecture by adding layers to its base. It needs
 # no container runtime and no root.
 plugin "image-builder" {

@@ -273,7 +273,7 @@ func TestPutListRefuses(t *testing.T) {
 	_, err = c.PutList(ctx, repo, map[string]sdk.Digest{"s390x": amd.Digest}, false)
 	wantCode(t, err, sdk.Invalid, "made for s390x", `one for "amd64"`)
 	_, err = c.PutList(ctx, repo, map[string]sdk.Digest{"amd64": oci.Digest}, false)
-	wantCode(t, err, sdk.Invalid, "needs Docker v2 schema 2 images")
+	wantCode(t, err, sdk.Invalid, "a list of Docker images")
 	_, err = c.PutList(ctx, repo, map[string]sdk.Digest{"amd64": someDigest}, false)
 	wantCode(t, err, sdk.NotFound, someDigest)
 	_, err = c.PutList(ctx, repo, map[string]sdk.Digest{"amd64": "latest"}, false)

@@ -284,9 +284,7 @@ func (c *Client) Push(ctx context.Context, spec string, b *Built) (sent int64, e
 		})
 	}
 	err = g.Wait()
-	for _, n := range counts {
-		sent += n
-	}
+	sent = total(counts)
 	if err != nil {
 		return sent, err
 	}

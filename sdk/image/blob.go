@@ -50,13 +50,18 @@ type finalErrors struct {
 
 func (r *finalErrors) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
+	return n, finalError(r.subject, err)
+}
+
+// finalError gives a code to what only this package knows how to take.
+func finalError(subject string, err error) error {
 	var known *sdk.Error
 	switch {
 	case err == nil, err == io.EOF, errors.As(err, &known),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return n, err
+		return err
 	}
-	return n, sdk.Errorf(sdk.Unavailable, "%s: %v; try again later", r.subject, err)
+	return sdk.Errorf(sdk.Unavailable, "%s: %v; try again later", subject, err)
 }
 
 // openBlob is OpenBlob whose reader reports a damaged blob as errCorrupt, for

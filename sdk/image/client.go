@@ -97,7 +97,8 @@ type shared struct {
 	// seen remembers which credentials a registry has shown which content, so
 	// that the cache gives nobody what their registry would refuse.
 	seen *lru[contentKey, struct{}]
-	// contents are the tables of contents of the layers read last.
+	// contents are the tables of contents of the layers read last, weighed by
+	// their entries, each of which takes some 200 bytes.
 	contents *lru[sdk.Digest, *contents]
 }
 
@@ -115,8 +116,8 @@ func New(o Options) *Client {
 			parallel:   max(cmp.Or(o.Parallel, 4), 1),
 			cache:      newCache(o.CacheDir, cmp.Or(o.CacheSize, 10<<30)),
 			sessions:   sessions{open: newLRU[sessionKey, *session](256)},
-			seen:       newLRU[contentKey, struct{}](100_000),
-			contents:   newLRU[sdk.Digest, *contents](1_000_000),
+			seen:       newLRU[contentKey, struct{}](50_000),
+			contents:   newLRU[sdk.Digest, *contents](200_000),
 		},
 		access: o.Access,
 		limits: o.Limits.withDefaults(),

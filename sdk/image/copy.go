@@ -54,17 +54,25 @@ func (c *Client) copyContent(ctx context.Context, m *Manifest, to Ref) (int64, e
 	if !m.IsList() {
 		return c.copyBlobs(ctx, m, to)
 	}
-	var sent int64
-	// One after the other: the images of a list share blobs, and the blobs of
-	// one image keep the line busy.
-	for _, d := range m.list.Manifests {
-		n, err := c.copyImage(ctx, m, d, to)
-		sent += n
-		if err != nil {
-			return sent, err
-		}
+	counts := make([]int64, len(m.list.Manifests))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(c.parallel)
+	for i, d := range m.list.Manifests {
+		g.Go(func() (err error) {
+			counts[i], err = c.copyImage(ctx, m, d, to)
+			return err
+		})
 	}
-	return sent, nil
+	err := g.Wait()
+	return total(counts), err
+}
+
+func total(counts []int64) int64 {
+	var sum int64
+	for _, n := range counts {
+		sum += n
+	}
+	return sum
 }
 
 func (c *Client) copyImage(ctx context.Context, list *Manifest, d v1.Descriptor, to Ref) (int64, error) {
@@ -104,9 +112,5 @@ func (c *Client) copyBlobs(ctx context.Context, m *Manifest, to Ref) (int64, err
 		})
 	}
 	err := g.Wait()
-	var sent int64
-	for _, n := range counts {
-		sent += n
-	}
-	return sent, err
+	return total(counts), err
 }

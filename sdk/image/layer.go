@@ -23,7 +23,7 @@ import (
 func (c *Client) OpenLayer(ctx context.Context, info *Info, layer Layer) (io.ReadCloser, error) {
 	r, err := c.openLayer(ctx, info.Ref, layer)
 	if err != nil {
-		return nil, err
+		return nil, finalError(layerSubject(info.Ref, layer), err)
 	}
 	return &finalErrors{ReadCloser: r, subject: layerSubject(info.Ref, layer)}, nil
 }
@@ -38,7 +38,7 @@ func (c *Client) OpenLayer(ctx context.Context, info *Info, layer Layer) (io.Rea
 func (c *Client) WalkLayer(ctx context.Context, info *Info, layer Layer, visit func(*tar.Header, io.Reader) error) error {
 	err := c.walk(ctx, info.Ref, layer, visit)
 	if errors.Is(err, errCorrupt) {
-		return sdk.Errorf(sdk.Unavailable, "%s: %v; try again later", layerSubject(info.Ref, layer), err)
+		return finalError(layerSubject(info.Ref, layer), err)
 	}
 	return err
 }

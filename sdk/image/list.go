@@ -8,6 +8,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/iib-engine/iib/sdk"
 )
@@ -22,39 +23,25 @@ func (c *Client) PutList(ctx context.Context, spec string, images map[string]sdk
 	if err != nil {
 		return nil, err
 	}
-	media, image := dockerTypes, "Docker v2 schema 2"
-	if oci {
-		media, image = ociTypes, "OCI"
-	}
 	if len(images) == 0 {
 		return nil, sdk.Errorf(sdk.Invalid, "list %s: it would have no images", ref)
 	}
-	list := v1.IndexManifest{SchemaVersion: 2, MediaType: media.list}
-	for _, arch := range slices.Sorted(maps.Keys(images)) {
-		digest := images[arch]
-		if !validDigest(digest) {
-			return nil, sdk.Errorf(sdk.Invalid, "list %s: %q is not the digest of an image for %s", ref, printable(string(digest), 100), arch)
-		}
-		m, err := c.manifest(ctx, ref.WithDigest(digest))
-		if err != nil {
-			return nil, err
-		}
-		if types.MediaType(m.MediaType) != media.manifest {
-			return nil, sdk.Errorf(sdk.Invalid, "list %s: the image for %s, %s, has the media type %q; the list needs %s images", ref, arch, digest, m.MediaType, image)
-		}
-		info, err := c.info(ctx, m)
-		if err != nil {
-			return nil, err
-		}
-		if info.Arch != arch {
-			return nil, sdk.Errorf(sdk.Invalid, "list %s: the image that was made for %s, %s, is one for %q", ref, arch, digest, info.Arch)
-		}
-		list.Manifests = append(list.Manifests, v1.Descriptor{
-			MediaType: media.manifest,
-			Size:      int64(len(m.Raw)),
-			Digest:    hashOf(digest),
-			Platform:  &v1.Platform{Architecture: arch, OS: info.Config.OS, Variant: info.Config.Variant},
+	media := dockerTypes
+	if oci {
+		media = ociTypes
+	}
+	arches := slices.Sorted(maps.Keys(images))
+	list := v1.IndexManifest{SchemaVersion: 2, MediaType: media.list, Manifests: make([]v1.Descriptor, len(arches))}
+	g, groupCtx := errgroup.WithContext(ctx)
+	g.SetLimit(c.parallel)
+	for i, arch := range arches {
+		g.Go(func() (err error) {
+			list.Manifests[i], err = c.listEntry(groupCtx, ref, arch, images[arch], media)
+			return err
 		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
 	}
 	raw, err := json.Marshal(list)
 	if err != nil {
@@ -65,4 +52,32 @@ func (c *Client) PutList(ctx context.Context, spec string, images map[string]sdk
 		return nil, err
 	}
 	return parseManifest(ref.WithDigest(digest), raw)
+}
+
+// listEntry describes an image of the repository, after making sure that it is
+// one for the architecture.
+func (c *Client) listEntry(ctx context.Context, ref Ref, arch string, digest sdk.Digest, media mediaTypes) (v1.Descriptor, error) {
+	if !validDigest(digest) {
+		return v1.Descriptor{}, sdk.Errorf(sdk.Invalid, "list %s: %q is not the digest of an image for %s", ref, printable(string(digest), 100), arch)
+	}
+	m, err := c.manifest(ctx, ref.WithDigest(digest))
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	if types.MediaType(m.MediaType) != media.manifest {
+		return v1.Descriptor{}, sdk.Errorf(sdk.Invalid, "list %s: the image for %s, %s, has the media type %q; a list of %s images cannot have it", ref, arch, digest, m.MediaType, media.name)
+	}
+	info, err := c.info(ctx, m)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	if info.Arch != arch {
+		return v1.Descriptor{}, sdk.Errorf(sdk.Invalid, "list %s: the image that was made for %s, %s, is one for %q", ref, arch, digest, info.Arch)
+	}
+	return v1.Descriptor{
+		MediaType: media.manifest,
+		Size:      int64(len(m.Raw)),
+		Digest:    hashOf(digest),
+		Platform:  &v1.Platform{Architecture: arch, OS: info.Config.OS, Variant: info.Config.Variant},
+	}, nil
 }

@@ -3,6 +3,8 @@ package image
 import (
 	"context"
 	"encoding/pem"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -75,10 +77,18 @@ func TestCheckAddress(t *testing.T) {
 	}
 }
 
+func newTLSRegistry(t testing.TB) *httptest.Server {
+	t.Helper()
+	quiet := log.New(io.Discard, "", 0)
+	server := httptest.NewUnstartedServer(registry.New(registry.Logger(quiet)))
+	server.Config.ErrorLog = quiet
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
+}
+
 func TestTLS(t *testing.T) {
-	server := httptest.NewTLSServer(registry.New())
-	defer server.Close()
-	server.Config.ErrorLog = nil
+	server := newTLSRegistry(t)
 	host := strings.TrimPrefix(server.URL, "https://")
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
@@ -101,8 +111,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestUntrustedCertificate(t *testing.T) {
-	server := httptest.NewTLSServer(registry.New())
-	defer server.Close()
+	server := newTLSRegistry(t)
 	c := newTestClient(t)
 	g := &guard{pool: mustPool(t, c), registry: "registry.example.com", errors: make(map[string]error)}
 	req := httptest.NewRequest(http.MethodGet, server.URL+"/v2/", nil)

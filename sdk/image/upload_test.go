@@ -273,7 +273,7 @@ func TestPutListRefuses(t *testing.T) {
 	_, err = c.PutList(ctx, repo, map[string]sdk.Digest{"s390x": amd.Digest}, false)
 	wantCode(t, err, sdk.Invalid, "made for s390x", `one for "amd64"`)
 	_, err = c.PutList(ctx, repo, map[string]sdk.Digest{"amd64": oci.Digest}, false)
-	wantCode(t, err, sdk.Invalid, "needs Docker v2 schema 2 images")
+	wantCode(t, err, sdk.Invalid, "a list of Docker images")
 	_, err = c.PutList(ctx, repo, map[string]sdk.Digest{"amd64": someDigest}, false)
 	wantCode(t, err, sdk.NotFound, someDigest)
 	_, err = c.PutList(ctx, repo, map[string]sdk.Digest{"amd64": "latest"}, false)
@@ -285,4 +285,84 @@ func TestPutListRefuses(t *testing.T) {
 	if d, err := c.Digest(ctx, repo+":list"); err != nil || d != m.Digest {
 		t.Errorf("the list's tag: %s, %v", d, err)
 	}
+}
+
+func TestAMountThatIsRefusedBecomesAnUpload(t *testing.T) {
+	for name, status := range map[string]int{"denied": 403, "not offered": 405, "not found": 404, "begun as an upload": 0} {
+		t.Run(name, func(t *testing.T) {
+			r, c, ctx := newTestRegistry(t), newTestClient(t), background(t)
+			layer := layerFile(t, file("a", noise(10_000)))
+			if _, err := c.PushLayer(ctx, r.host+"/a/from", layer); err != nil {
+				t.Fatal(err)
+			}
+			r.forget()
+			r.setFault(func(w http.ResponseWriter, req *http.Request) bool {
+				switch {
+				case req.Method == http.MethodHead && len(r.requests("PATCH")) == 0:
+					w.WriteHeader(http.StatusNotFound)
+				case req.Method == http.MethodPost && req.URL.Query().Get("mount") != "" && status != 0:
+					w.WriteHeader(status)
+				default:
+					return false
+				}
+				return true
+			})
+			sent, err := c.CopyBlob(ctx, r.host+"/a/from", r.host+"/a/to", sdk.Digest(layer.Digest), layer.Size)
+			if err != nil || sent != layer.Size {
+				t.Errorf("sent %d of %d bytes, %v", sent, layer.Size, err)
+			}
+			want := 2
+			if status == 0 {
+				want = 1
+			}
+			if n := len(r.requests("POST")); n != want {
+				t.Errorf("began %d uploads, want %d", n, want)
+			}
+		})
+	}
+	c, ctx := newTestClient(t), background(t)
+	_, err := c.CopyBlob(ctx, "no spec", "quay.io/a/b", someDigest, 1)
+	wantCode(t, err, sdk.Invalid)
+	_, err = c.CopyBlob(ctx, "quay.io/a/b", "no spec", someDigest, 1)
+	wantCode(t, err, sdk.Invalid)
+}
+
+func TestARegistryThatTellsNoDigests(t *testing.T) {
+	r, c, ctx := newTestRegistry(t), newTestClient(t), background(t)
+	inner := r.inner
+	r.inner = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		rec := httptest.NewRecorder()
+		inner.ServeHTTP(rec, req)
+		for k, v := range rec.Header() {
+			if k != "Docker-Content-Digest" {
+				w.Header()[k] = v
+			}
+		}
+		w.WriteHeader(rec.Code)
+		_, _ = w.Write(rec.Body.Bytes())
+	})
+	b := mustAssemble(t, Assembly{Arch: "amd64"})
+	if _, err := c.Push(ctx, r.host+"/a/b", b); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Tag(ctx, r.host+"/a/b@"+string(b.Digest), "v1"); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := c.Digest(ctx, r.host+"/a/b:v1"); err != nil || d != b.Digest {
+		t.Errorf("digest %s, %v", d, err)
+	}
+}
+
+func TestARegistryThatStoresSomethingElse(t *testing.T) {
+	r, c, ctx := newTestRegistry(t), newTestClient(t), background(t)
+	r.setFault(func(w http.ResponseWriter, req *http.Request) bool {
+		if req.Method != http.MethodPut || !strings.Contains(req.URL.Path, "/manifests/") {
+			return false
+		}
+		w.Header().Set("Docker-Content-Digest", someDigest)
+		w.WriteHeader(http.StatusCreated)
+		return true
+	})
+	_, err := c.Push(ctx, r.host+"/a/b", mustAssemble(t, Assembly{Arch: "amd64"}))
+	wantCode(t, err, sdk.Unavailable, someDigest)
 }

@@ -145,6 +145,7 @@ func (p *process) start(ctx context.Context) (*host.Plugin, error) {
 		Name: p.spec.Name, Path: p.spec.Path, SHA256: p.spec.SHA256,
 		Env: p.spec.Env, Insecure: p.spec.Insecure, SocketDir: o.SocketDir,
 		Logger: o.Logger.With("plugin", p.spec.Name), StartTimeout: launchTimeout,
+		Limits: p.spec.Limits,
 	})
 	if err != nil {
 		return nil, err

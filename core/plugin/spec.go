@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"encoding/json"
-	"time"
 
 	"github.com/iib-engine/iib/sdk/host"
 )
@@ -38,20 +37,13 @@ type Spec struct {
 	Insecure bool
 	// PassCredentials hands a client's credentials to a service.
 	PassCredentials bool
-	Limits          Limits
+	Limits          host.Limits
 	// Fingerprint changes when anything in the block does: equal ones are the
 	// same process across a reload.
 	Fingerprint string
 	// Values evaluates the config block against the schema that the program
 	// describes.
 	Values func(host.Schema) (json.RawMessage, error)
-}
-
-// Limits bound a plugin's process; zero is unlimited.
-type Limits struct {
-	Memory    int64
-	CPUTime   time.Duration
-	OpenFiles int
 }
 
 // StepSpec is one customize block of an organization.

@@ -214,7 +214,7 @@ func TestHostileFilesAreRefused(t *testing.T) {
 			func(dir string) error {
 				return os.WriteFile(filepath.Join(dir, "manifests/x.yaml"), make([]byte, 20<<20), 0o644)
 			},
-			"manifests/x.yaml: larger than 8 MiB",
+			"manifests/x.yaml: larger than 4 MiB",
 		},
 		"a CSV with a key twice": {
 			func(dir string) error {

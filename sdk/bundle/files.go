@@ -16,7 +16,7 @@ const (
 
 	// maxFile bounds one file. The largest manifest of some thousand published
 	// ones has 2.5 MB, and a cluster stores no object larger than 1.5 MB.
-	maxFile = 8 << 20
+	maxFile = 4 << 20
 	// maxManifests and maxEntries bound all manifests of a bundle.
 	maxManifests = 64 << 20
 	maxEntries   = 10_000

@@ -23,7 +23,6 @@ func (d *Document) block(t *token, want string) bool {
 	}
 	headerEnd := d.lineEnd(pos)
 	t.comment = strings.TrimSpace(string(d.src[pos:headerEnd]))
-	t.keeps = chomp == '+'
 	body := headerEnd
 	if width, _ := lineBreak(d.src[body:]); width > 0 {
 		body += width

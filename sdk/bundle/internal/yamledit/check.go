@@ -13,7 +13,27 @@ const (
 	// maxExpansion bounds how many nodes a reader that follows every alias
 	// sees beyond those that are written.
 	maxExpansion = 1 << 20
+	// maxMarks bounds the characters that values are set apart by, and so the
+	// memory for them: a node takes a hundred times the space of what is
+	// written. The largest manifest seen has 43,000.
+	maxMarks = 500_000
 )
+
+// checkSize refuses, before it is parsed, a text that could have more values
+// than any real object.
+func checkSize(src []byte) error {
+	marks := 0
+	for _, c := range src {
+		switch c {
+		case '\n', '\r', ',', '[', '{':
+			marks++
+		}
+	}
+	if marks > maxMarks {
+		return fmt.Errorf("more than %d lines, commas and brackets", maxMarks)
+	}
+	return nil
+}
 
 // check refuses what the syntax allows and no honest manifest has.
 func check(root *yaml.Node) error {

@@ -41,15 +41,18 @@ type edit struct {
 // Parse reads a document. The caller bounds the size of src and leaves it
 // unchanged afterwards.
 //
-// Refused are, with the line at fault: text that is not UTF-8 or not YAML,
-// more than one document, a key that occurs twice in one mapping, an alias
-// that contains itself, aliases that multiply the document, and nesting deeper
-// than any real object has.
+// Refused are, with the line at fault if there is one: text that is not UTF-8
+// or not YAML, more than one document, a key that occurs twice in one mapping,
+// an alias that contains itself, aliases that multiply the document, and more
+// values or deeper nesting than any real object has.
 func Parse(src []byte) (*Document, error) {
-	d := &Document{src: src, lines: lineStarts(src)}
 	if !utf8.Valid(src) {
 		return nil, errors.New("the text is not UTF-8")
 	}
+	if err := checkSize(src); err != nil {
+		return nil, err
+	}
+	d := &Document{src: src, lines: lineStarts(src)}
 	var err error
 	if isJSON(src) {
 		d.root, d.offsets, err = parseJSON(src, d.lines)

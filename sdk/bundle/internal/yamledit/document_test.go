@@ -282,6 +282,7 @@ func TestParseRefusesWhatNoManifestHas(t *testing.T) {
 		"two documents":                  {"a: 1\n---\nb: 2\n", "line 3: a second document begins; a file holds one object"},
 		"an alias of its parent":         {"a: &x\n  b: *x\n", `line 2: alias "x" lies within what it stands for`},
 		"an alias bomb":                  {bomb.String(), `line 6: alias "a4": the document's aliases stand for more than 1048576 values`},
+		"too many values":                {"[" + strings.Repeat("1,", maxMarks) + "1]", "more than 500000 lines, commas and brackets"},
 		"deep nesting":                   {strings.Repeat("[", 600) + strings.Repeat("]", 600), "line 1: nested deeper than 500 levels"},
 		"deep nesting, JSON":             {`{"a":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + "}", "line 1: nested deeper than 500 levels"},
 		"an unknown alias":               {"a: *x\n", "not YAML: unknown anchor 'x' referenced"},

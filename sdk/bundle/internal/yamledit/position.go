@@ -81,17 +81,18 @@ func (d *Document) lineEnd(pos int) int {
 }
 
 // skipProperties returns the offset after the anchor and the tag that begin at
-// pos, and the offset of what follows them.
-func (d *Document) skipProperties(pos int) (end, next int) {
+// pos, and the offset of what follows them. An anchor ends where its letters
+// do, a tag at white space.
+func (d *Document) skipProperties(pos int) (end, next int) { return d.skipSome(pos, 2) }
+
+// skipSome is skipProperties for at most so many of them.
+func (d *Document) skipSome(pos, most int) (end, next int) {
 	end, next = pos, pos
-	for next < len(d.src) && (d.src[next] == '&' || d.src[next] == '!') {
+	for ; most > 0 && next < len(d.src) && (d.src[next] == '&' || d.src[next] == '!'); most-- {
+		anchor := d.src[next] == '&'
 		end = next + 1
-		verbatim := end < len(d.src) && d.src[end] == '<'
-		for end < len(d.src) && !isBlank(d.src[end]) {
+		for end < len(d.src) && !isBlank(d.src[end]) && (!anchor || isAnchor(d.src[end])) {
 			if width, _ := lineBreak(d.src[end:]); width > 0 {
-				break
-			}
-			if c := d.src[end]; !verbatim && (c == ',' || c == '[' || c == ']' || c == '{' || c == '}') {
 				break
 			}
 			end++
@@ -99,6 +100,10 @@ func (d *Document) skipProperties(pos int) (end, next int) {
 		next = d.skipSpace(end)
 	}
 	return end, next
+}
+
+func isAnchor(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '_' || c == '-'
 }
 
 // skipSpace returns the offset of the first byte at or after pos that is not

@@ -1,9 +1,10 @@
 package yamledit
 
 import (
-	"errors"
 	"fmt"
+	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -192,15 +193,23 @@ func (d *Document) skipBlanks(pos int) int {
 	return pos
 }
 
-// column returns how many spaces stand before the keys of a block mapping.
+// column returns how many spaces stand before the keys of a block mapping. The
+// parser tells where its anchor or tag is, if it has one.
 func (d *Document) column(m *yaml.Node) (int, error) {
-	if len(m.Content) == 0 {
-		return 0, errors.New("a block mapping without keys")
+	pos, ok := d.offset(m)
+	if !ok {
+		return 0, fmt.Errorf("line %d: a mapping lies outside the text", m.Line)
 	}
-	if m.Anchor == "" && m.Style&yaml.TaggedStyle == 0 {
-		return m.Column - 1, nil
+	properties := 0
+	if m.Anchor != "" {
+		properties++
 	}
-	return m.Content[0].Column - 1, nil
+	if m.Style&yaml.TaggedStyle != 0 {
+		properties++
+	}
+	_, first := d.skipSome(pos, properties)
+	line := sort.SearchInts(d.lines, first+1) - 1
+	return utf8.RuneCount(d.src[d.lines[line]:first]), nil
 }
 
 // newline returns the line break that the document's first line ends with.

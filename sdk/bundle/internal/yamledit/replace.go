@@ -84,7 +84,7 @@ func (d *Document) inPlace(t token, n *yaml.Node, parts []Part, value string) ([
 	if !IsText(n) {
 		return nil, false
 	}
-	if t.style == 0 && (d.offsets != nil || !readsAsText(value)) {
+	if t.glued || t.style == 0 && (d.offsets != nil || !readsAsText(value)) {
 		return nil, false
 	}
 	edits := make([]edit, 0, len(parts))
@@ -149,7 +149,7 @@ func (d *Document) rewritten(t token, n *yaml.Node, value string) edit {
 			text = "&" + n.Anchor + " " + text
 		}
 	}
-	if start == t.end && start > 0 && !isSpaceBefore(d.src, start) {
+	if t.glued || start == t.end && start > 0 && !isSpaceBefore(d.src, start) {
 		text = " " + text
 	}
 	return edit{start, t.end, text}

@@ -15,8 +15,8 @@ type token struct {
 	style      yaml.Style
 	// comment is what stands in the header line of a block scalar.
 	comment string
-	// keeps tells that line breaks up to end belong to the value.
-	keeps bool
+	// glued tells that nothing stands between an anchor and the scalar.
+	glued bool
 	value decoded
 }
 
@@ -52,7 +52,7 @@ func (d *Document) locate(n *yaml.Node) (token, error) {
 		return token{}, fmt.Errorf("line %d: a value lies outside the text", n.Line)
 	}
 	end, next := d.skipProperties(pos)
-	t := token{start: next, style: n.Style & quoting}
+	t := token{start: next, style: n.Style & quoting, glued: next == end && end > pos}
 	switch t.style {
 	case yaml.DoubleQuotedStyle, yaml.SingleQuotedStyle:
 		ok = d.quoted(&t)

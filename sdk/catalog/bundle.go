@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -50,10 +51,9 @@ type Bundle struct {
 	// Blob is the olm.bundle document of a file-based catalog.
 	Blob Blob
 
-	icon *declcfg.Icon
-	rows bundleRows
-	// manifest is what the maximum OpenShift version is decided from.
-	objects []*unstructured.Unstructured
+	icon    *declcfg.Icon
+	rows    bundleRows
+	removed []string
 }
 
 // bundleRows is a bundle as a database stores it.
@@ -75,29 +75,34 @@ type typedValue struct{ Type, Value string }
 // no link out of dir. An error of code sdk.Invalid tells what the bundle's
 // author has to change.
 func ReadBundle(dir, image string) (*Bundle, error) {
-	b, err := readBundle(dir, image)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the unpacked bundle %s: %w", image, pathless(err))
+	}
+	defer root.Close()
+	return ReadBundleFS(root.FS(), image)
+}
+
+// ReadBundleFS reads a bundle like ReadBundle. What links lead to is the file
+// system's affair.
+func ReadBundleFS(fsys fs.FS, image string) (*Bundle, error) {
+	b, err := readBundle(fsys, image)
 	if err != nil {
 		return nil, describe(err, "bundle %s", image)
 	}
 	return b, nil
 }
 
-func readBundle(dir, image string) (*Bundle, error) {
+func readBundle(fsys fs.FS, image string) (*Bundle, error) {
 	if _, err := reference.ParseNormalizedNamed(image); err != nil {
 		return nil, sdk.Errorf(sdk.Invalid, "the pull spec is malformed: %v", err)
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open the unpacked bundle: %w", err)
-	}
-	defer root.Close()
-
 	budget := int64(maxBundleBytes)
-	manifests, err := readBundleDir(root, manifestsDir, &budget)
+	manifests, err := readBundleDir(fsys, manifestsDir, &budget)
 	if err != nil {
 		return nil, err
 	}
-	metadata, err := readBundleDir(root, metadataDir, &budget)
+	metadata, err := readBundleDir(fsys, metadataDir, &budget)
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +260,7 @@ func newBundle(parsed *registry.Bundle) (*Bundle, error) {
 		Image:          parsed.BundleImage,
 		Channels:       parsed.Channels,
 		DefaultChannel: parsed.Annotations.DefaultChannelName,
-		objects:        parsed.Objects,
+		removed:        findRemovedAPIs(parsed.Objects),
 	}
 	var err error
 	if b.Version, err = parsed.Version(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -29,10 +28,9 @@ type document struct {
 
 // readBundleDir reads the regular files that stand directly in one directory
 // of an unpacked bundle, in the order of their names. Hidden files and
-// subdirectories are not part of a bundle. Links are followed as long as they
-// stay inside root.
-func readBundleDir(root *os.Root, dir string, budget *int64) ([]document, error) {
-	entries, err := fs.ReadDir(root.FS(), dir)
+// subdirectories are not part of a bundle.
+func readBundleDir(fsys fs.FS, dir string, budget *int64) ([]document, error) {
+	entries, err := fs.ReadDir(fsys, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, sdk.Errorf(sdk.Invalid, "the directory %s is missing", dir)
 	}
@@ -48,8 +46,8 @@ func readBundleDir(root *os.Root, dir string, budget *int64) ([]document, error)
 		if strings.HasPrefix(entry.Name(), ".") && dir == manifestsDir {
 			continue
 		}
-		// Stat follows links, which os.Root keeps from leaving the bundle.
-		info, err := root.Stat(name)
+		// Stat follows links; the file system keeps them inside the bundle.
+		info, err := fs.Stat(fsys, name)
 		if err != nil {
 			return nil, sdk.Errorf(sdk.Invalid, "the file %s is a link that leads nowhere inside the bundle", name)
 		}
@@ -59,7 +57,7 @@ func readBundleDir(root *os.Root, dir string, budget *int64) ([]document, error)
 		if !info.Mode().IsRegular() {
 			return nil, sdk.Errorf(sdk.Invalid, "%s is not a regular file", name)
 		}
-		data, err := readBounded(root, name, budget)
+		data, err := readBounded(fsys, name, budget)
 		if err != nil {
 			return nil, err
 		}
@@ -68,8 +66,8 @@ func readBundleDir(root *os.Root, dir string, budget *int64) ([]document, error)
 	return docs, nil
 }
 
-func readBounded(root *os.Root, name string, budget *int64) ([]byte, error) {
-	f, err := root.Open(name)
+func readBounded(fsys fs.FS, name string, budget *int64) ([]byte, error) {
+	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, pathless(err))
 	}

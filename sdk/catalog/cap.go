@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/operator-framework/operator-registry/alpha/property"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // OpenShift 4.9 is the first on Kubernetes 1.22, which removed the beta
@@ -35,10 +36,12 @@ var removedAPIs = map[string][]string{
 }
 
 // RemovedAPIs lists the bundle's objects that Kubernetes 1.22 would refuse, as
-// "Kind name".
-func (b *Bundle) RemovedAPIs() []string {
+// "Kind name", sorted.
+func (b *Bundle) RemovedAPIs() []string { return slices.Clone(b.removed) }
+
+func findRemovedAPIs(objects []*unstructured.Unstructured) []string {
 	var found []string
-	for _, obj := range b.objects {
+	for _, obj := range objects {
 		if slices.Contains(removedAPIs[obj.GetAPIVersion()], obj.GetKind()) {
 			found = append(found, obj.GetKind()+" "+obj.GetName())
 		}
@@ -51,7 +54,7 @@ func (b *Bundle) RemovedAPIs() []string {
 // not say so itself. One that says anything is left alone: two properties of
 // the type would block every upgrade.
 func (b *Bundle) needsCap() bool {
-	return len(b.RemovedAPIs()) > 0 &&
+	return len(b.removed) > 0 &&
 		!slices.ContainsFunc(b.rows.props, func(p typedValue) bool { return p.Type == typeMaxOpenShift })
 }
 

@@ -9,8 +9,11 @@ import (
 
 // Add puts the bundles of one request, which may be of several packages, into
 // the database: all of them or, after an error, none. The outcome does not
-// depend on their order. It is an error if a package could not be migrated to
-// the file-based form afterwards.
+// depend on their order.
+//
+// A package that could be migrated to the file-based form before can be
+// migrated afterwards. Databases of old may have packages that cannot; what is
+// wrong with those does not stop an add.
 func (d *Database) Add(ctx context.Context, bundles []*Bundle, opts AddOptions) error {
 	groups, err := Group(bundles)
 	if err != nil {
@@ -18,7 +21,8 @@ func (d *Database) Add(ctx context.Context, bundles []*Bundle, opts AddOptions) 
 	}
 	return d.edit(ctx, "add bundles", func(t *dbtx) error {
 		for _, group := range groups {
-			if err := t.addGroup(group, opts); err != nil {
+			pkg := group[0].Package
+			if err := t.editPackage(pkg, func() error { return t.addGroup(pkg, group, opts) }); err != nil {
 				return err
 			}
 		}
@@ -26,8 +30,33 @@ func (d *Database) Add(ctx context.Context, bundles []*Bundle, opts AddOptions) 
 	})
 }
 
-func (t *dbtx) addGroup(bundles []*Bundle, opts AddOptions) error {
-	pkg := bundles[0].Package
+// editPackage runs an edit of one package and checks that the package can
+// still be published. One that could not be before is edited all the same.
+// The edit may run twice, from the same state.
+func (t *dbtx) editPackage(pkg string, change func() error) error {
+	if err := t.exec(`SAVEPOINT package`); err != nil {
+		return err
+	}
+	if err := change(); err != nil {
+		return err
+	}
+	_, after := renderPackage(t.ctx, t, pkg)
+	if after == nil {
+		return t.exec(`RELEASE package`)
+	}
+	if err := t.exec(`ROLLBACK TO package`); err != nil {
+		return err
+	}
+	if _, before := renderPackage(t.ctx, t, pkg); before == nil || sdk.CodeOf(before) == sdk.NotFound {
+		return after
+	}
+	if err := change(); err != nil {
+		return err
+	}
+	return t.exec(`RELEASE package`)
+}
+
+func (t *dbtx) addGroup(pkg string, bundles []*Bundle, opts AddOptions) error {
 	g, err := loadGraph(t.ctx, t, pkg)
 	if err != nil {
 		return err
@@ -44,11 +73,7 @@ func (t *dbtx) addGroup(bundles []*Bundle, opts AddOptions) error {
 	if err := g.add(bundles, opts); err != nil {
 		return err
 	}
-	if err := t.storeGraph(g, before); err != nil {
-		return err
-	}
-	_, err = renderPackage(t.ctx, t, pkg)
-	return err
+	return t.storeGraph(g, before)
 }
 
 // owners maps the bundles of all other packages to them.
@@ -207,8 +232,7 @@ func (t *dbtx) deprecateIn(pkg string, images []string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	before := g.cloneNodes()
-	gone, err := g.deprecate(images)
+	gone, err := g.deprecatesAll(images)
 	if err != nil {
 		return false, err
 	}
@@ -218,9 +242,15 @@ func (t *dbtx) deprecateIn(pkg string, images []string) (bool, error) {
 		}
 		return true, t.removeStranded()
 	}
-	if err := t.storeGraph(g, before); err != nil {
-		return false, err
-	}
-	_, err = renderPackage(t.ctx, t, pkg)
-	return false, err
+	return false, t.editPackage(pkg, func() error {
+		g, err := loadGraph(t.ctx, t, pkg)
+		if err != nil {
+			return err
+		}
+		before := g.cloneNodes()
+		if err := g.deprecate(images); err != nil {
+			return err
+		}
+		return t.storeGraph(g, before)
+	})
 }

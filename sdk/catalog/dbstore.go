@@ -97,7 +97,7 @@ func (t *dbtx) insertBundle(n *node) error {
 	}
 	for _, dep := range b.rows.deps {
 		if err := t.exec(`INSERT INTO dependencies(type, value, operatorbundle_name, operatorbundle_version, operatorbundle_path) VALUES(?, ?, ?, ?, ?)`,
-			dep.Type, dep.Value, n.name, n.version, n.image); err != nil {
+			dep.Type, []byte(dep.Value), n.name, n.version, n.image); err != nil {
 			return err
 		}
 	}

@@ -13,30 +13,18 @@ const typeDeprecated = "olm.deprecated"
 
 // deprecate cuts the upgrade graph off below each of the given bundles, in
 // their order. Afterwards they can still be upgraded from, but not installed.
-//
-// A package goes altogether if the heads of all its channels are given; it is
-// an error if the head of the default channel is given and that of another is
-// not. It reports whether the package is gone.
-func (g *graph) deprecate(images []string) (bool, error) {
-	for _, image := range images {
-		if n := g.named(image); n == nil || !g.inChannels(n.name) {
-			return false, sdk.Errorf(sdk.NotFound, "bundle %s cannot be deprecated: it is not in package %s", image, g.name)
-		}
-	}
-	gone, err := g.deprecatesAll(images)
-	if gone || err != nil {
-		return gone, err
-	}
+// The package must not be one that deprecatesAll says goes altogether.
+func (g *graph) deprecate(images []string) error {
 	for _, image := range images {
 		n := g.named(image)
 		if n == nil {
 			continue // an earlier one of the list has cut it off
 		}
 		if err := g.truncate(n); err != nil {
-			return false, err
+			return err
 		}
 	}
-	return false, nil
+	return nil
 }
 
 // named finds the bundle with a pull spec.
@@ -49,8 +37,15 @@ func (g *graph) named(image string) *node {
 	return nil
 }
 
-// deprecatesAll reports whether the whole package is deprecated.
+// deprecatesAll reports whether the whole package goes: the heads of all its
+// channels are given. It is an error if that of the default channel is given
+// and that of another is not, or if one of the bundles is not there.
 func (g *graph) deprecatesAll(images []string) (bool, error) {
+	for _, image := range images {
+		if n := g.named(image); n == nil || !g.inChannels(n.name) {
+			return false, sdk.Errorf(sdk.NotFound, "bundle %s cannot be deprecated: it is not in package %s", image, g.name)
+		}
+	}
 	ch := g.channels[g.defaultChannel]
 	if ch == nil || g.nodes[ch.head] == nil || !slices.Contains(images, g.nodes[ch.head].image) {
 		return false, nil

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -98,15 +99,20 @@ func reductions(steps []step) [][]step {
 
 // tally counts what a run has compared.
 type tally struct {
-	steps, accepted, rejected, retried, fileCompared, fileSkipped atomic.Int64
+	steps, accepted, rejected, retried, fileCompared, fileSkipped, abandoned atomic.Int64
 }
 
 func (c *tally) snapshot() map[string]int64 {
 	return map[string]int64{
 		"steps": c.steps.Load(), "accepted": c.accepted.Load(), "rejected": c.rejected.Load(), "retried": c.retried.Load(),
-		"fileCompared": c.fileCompared.Load(), "fileSkipped": c.fileSkipped.Load(),
+		"fileCompared": c.fileCompared.Load(), "fileSkipped": c.fileSkipped.Load(), "abandoned": c.abandoned.Load(),
 	}
 }
+
+// errNoCSV ends a history: after a mix of modes, operator-registry may make a
+// bundle the head of the default channel whose manifests it has cleared, and
+// can then no longer migrate the database. We can.
+var errNoCSV = errors.New("operator-registry has cleared the head of a default channel")
 
 // world holds one catalog three times: operator-registry's, our database, and
 // our files.
@@ -121,6 +127,9 @@ type world struct {
 	// forgetful packages have lost something in their files that their database
 	// still knows, and are not compared until they are removed.
 	forgetful map[string]bool
+	// spared packages have manifests that operator-registry cleared when it
+	// added to another package in a semver mode. We leave others alone.
+	spared map[string]bool
 }
 
 func replay(u *unpacked, steps []step, tally *tally) error {
@@ -129,7 +138,7 @@ func replay(u *unpacked, steps []step, tally *tally) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	w := &world{dir: dir, unpacked: u, files: map[string]*catalog.Package{}, images: map[string]string{}, forgetful: map[string]bool{}}
+	w := &world{dir: dir, unpacked: u, files: map[string]*catalog.Package{}, images: map[string]string{}, forgetful: map[string]bool{}, spared: map[string]bool{}}
 	if w.reference, err = newReference(filepath.Join(dir, "reference.db")); err != nil {
 		return err
 	}
@@ -143,9 +152,57 @@ func replay(u *unpacked, steps []step, tally *tally) error {
 	defer w.reference.close()
 	for i, s := range steps {
 		tally.steps.Add(1)
-		if err := w.take(s, tally); err != nil {
+		err := w.take(s, tally)
+		if errors.Is(err, errNoCSV) {
+			tally.abandoned.Add(1)
+			return nil
+		}
+		if err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
+	}
+	return w.inspect()
+}
+
+// inspect lets SQLite and operator-registry read the database that we wrote.
+func (w *world) inspect() error {
+	path := filepath.Join(w.dir, "ours.db")
+	if err := w.database.Close(); err != nil {
+		return err
+	}
+	ours := &reference{path: path}
+	defer ours.close()
+	db, err := ours.open()
+	if err != nil {
+		return err
+	}
+	var verdict string
+	if err := db.QueryRow(`PRAGMA integrity_check`).Scan(&verdict); err != nil || verdict != "ok" {
+		return fmt.Errorf("integrity check: %s, %w", verdict, err)
+	}
+	var violations int
+	if err := db.QueryRow(`SELECT count(*) FROM pragma_foreign_key_check`).Scan(&violations); err != nil || violations > 0 {
+		return fmt.Errorf("%d foreign keys are violated, %w", violations, err)
+	}
+	got, err := migrate(db)
+	if err != nil {
+		return fmt.Errorf("operator-registry cannot migrate our database: %w", err)
+	}
+	if db, err = w.reference.open(); err != nil {
+		return err
+	}
+	want, err := migrate(db)
+	if err != nil {
+		return err
+	}
+	theirs, mine := canonicalize(want), canonicalize(got)
+	for pkg, is := range mine {
+		if w.spared[pkg] {
+			is.clearLike(theirs[pkg])
+		}
+	}
+	if d := cmp.Diff(theirs, mine); d != "" {
+		return fmt.Errorf("operator-registry reads from our database: %s", d)
 	}
 	return nil
 }
@@ -201,6 +258,9 @@ func (w *world) take(s step, tally *tally) error {
 			break
 		}
 	}
+	if theirs.err != nil && ours.err == nil && strings.Contains(theirs.err.Error(), "unmarshal CSV json") {
+		return errNoCSV
+	}
 	if difference != "" {
 		return errors.New("database: " + difference)
 	}
@@ -212,6 +272,7 @@ func (w *world) take(s step, tally *tally) error {
 		return nil
 	}
 	tally.accepted.Add(1)
+	w.spare(s, theirs)
 	for _, in := range inputs {
 		w.images[in.Name] = in.image
 	}
@@ -294,12 +355,11 @@ func (w *world) ourDatabase(s step, bundles []*catalog.Bundle, readErr error, im
 		return outcome{err: err}
 	}
 	out := outcome{packages: map[string]*canonical{}}
-	names, err := w.database.Packages(ctx)
-	if err != nil {
-		return outcome{err: err}
-	}
-	for _, name := range names {
+	for _, name := range w.concerned(s) {
 		p, err := w.database.Package(ctx, name)
+		if sdk.CodeOf(err) == sdk.NotFound {
+			continue
+		}
 		if err != nil {
 			return outcome{err: err}
 		}
@@ -320,5 +380,27 @@ func (w *world) compare(s step, theirs, ours outcome) string {
 		}
 		return ""
 	}
-	return cmp.Diff(theirs.packages, ours.packages)
+	// The other packages are compared at the end.
+	expected := map[string]*canonical{}
+	for _, pkg := range w.concerned(s) {
+		if p := theirs.packages[pkg]; p != nil {
+			expected[pkg] = p
+			if is := ours.packages[pkg]; is != nil && w.spared[pkg] {
+				is.clearLike(p)
+			}
+		}
+	}
+	return cmp.Diff(expected, ours.packages)
+}
+
+// spare remembers which packages an accepted step has made differ in what is
+// cleared.
+func (w *world) spare(s step, theirs outcome) {
+	if len(s.add) == 0 || s.mode == catalog.Replaces {
+		return
+	}
+	concerned := w.concerned(s)
+	for pkg := range theirs.packages {
+		w.spared[pkg] = !slices.Contains(concerned, pkg)
+	}
 }

@@ -43,12 +43,15 @@ func Deprecate(p *Package, images []string) (*Package, error) {
 	if err != nil {
 		return nil, err
 	}
-	gone, err := g.deprecate(images)
+	gone, err := g.deprecatesAll(images)
 	if err != nil {
 		return nil, err
 	}
 	if gone {
 		return &Package{Name: p.Name}, nil
+	}
+	if err := g.deprecate(images); err != nil {
+		return nil, err
 	}
 	return savePackage(p, cfg, g)
 }

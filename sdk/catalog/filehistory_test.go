@@ -150,6 +150,9 @@ func (w *world) compareFile(pkg string, theirs *canonical, s step) error {
 			return err
 		}
 	}
+	if ours != nil && w.spared[pkg] {
+		ours.clearLike(theirs)
+	}
 	if ours != nil && theirs != nil && ours.Icon != theirs.Icon {
 		// Files have no icons but that of the head: an old bundle that becomes
 		// the head does not bring its own.

@@ -81,7 +81,7 @@ func newHistory(seed uint64) []step {
 	}
 	packages := []string{"ant", "bee"}[:1+h.IntN(2)]
 	var steps []step
-	for range 3 + h.IntN(6) {
+	for range 2 + h.IntN(6) {
 		steps = append(steps, h.step(packages))
 	}
 	return steps

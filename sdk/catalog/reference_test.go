@@ -391,6 +391,32 @@ func canonicalize(cfg *declcfg.DeclarativeConfig) map[string]*canonical {
 	return out
 }
 
+// clearLike takes from bundles what operator-registry's semver modes clear,
+// where the other package has it cleared.
+func (c *canonical) clearLike(other *canonical) {
+	if other == nil {
+		return
+	}
+	for name, doc := range c.Bundles {
+		if strings.Contains(other.Bundles[name], property.TypeCSVMetadata) {
+			continue
+		}
+		var b declcfg.Bundle
+		if err := json.Unmarshal([]byte(doc), &b); err != nil {
+			panic(err) // it was encoded from one
+		}
+		b.Properties = slices.DeleteFunc(b.Properties, func(p property.Property) bool { return p.Type == property.TypeCSVMetadata })
+		for i := range b.RelatedImages {
+			b.RelatedImages[i].Name = ""
+		}
+		data, err := json.Marshal(b)
+		if err != nil {
+			panic(err)
+		}
+		c.Bundles[name] = string(data)
+	}
+}
+
 func canonicalPackage(p *catalog.Package) (*canonical, error) {
 	cfg, err := p.Config()
 	if err != nil {

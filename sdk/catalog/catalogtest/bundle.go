@@ -34,6 +34,9 @@ type Bundle struct {
 	// examples, custom resource definitions with schemas, related images. The
 	// others are small and fast to read.
 	Rich bool
+	// JSON writes the files as JSON, which is YAML too and several times
+	// faster to write and to read. Small bundles are always like that.
+	JSON bool
 	// BetaCRD makes the custom resource definition one of the version v1beta1,
 	// which Kubernetes 1.22 removed.
 	BetaCRD bool
@@ -117,11 +120,9 @@ func (b Bundle) Image(registry string) string {
 	return fmt.Sprintf("%s/%s-bundle@sha256:%x", registry, b.Package, sha256.Sum256(description))
 }
 
-// encode writes small bundles as JSON, which is YAML and quick to read, and
-// rich ones as people do.
 func (b Bundle) encode(v any) []byte {
 	encode := json.Marshal
-	if b.Rich {
+	if b.Rich && !b.JSON {
 		encode = yaml.Marshal
 	}
 	data, err := encode(v)

@@ -45,14 +45,21 @@ func ParseBlob(doc json.RawMessage) (Blob, error) {
 	return Blob{keys.Schema, keys.Package, keys.Name, doc}, nil
 }
 
-// ReadBlobs reads a stream of JSON or YAML documents. JSON documents keep
-// their bytes; YAML ones become JSON.
+// maxBlobs bounds what is read of one package.
+const maxBlobs = 128 << 20
+
+// ReadBlobs reads a stream of JSON or YAML documents, at most 128 MiB. JSON
+// documents keep their bytes; YAML ones become JSON.
 func ReadBlobs(r io.Reader) ([]Blob, error) {
 	var blobs []Blob
-	dec := yaml.NewYAMLOrJSONDecoder(r, 4096)
+	limited := &io.LimitedReader{R: r, N: maxBlobs + 1}
+	dec := yaml.NewYAMLOrJSONDecoder(limited, 4096)
 	for {
 		var doc json.RawMessage
 		err := dec.Decode(&doc)
+		if limited.N <= 0 {
+			return nil, sdk.Errorf(sdk.Invalid, "the documents are larger than %d MiB together", maxBlobs>>20)
+		}
 		if errors.Is(err, io.EOF) {
 			return blobs, nil
 		}

@@ -90,7 +90,7 @@ func openDatabase(path string) (*Database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	query := url.Values{"_pragma": {"foreign_keys(1)", "synchronous(off)", fmt.Sprintf("cache_size(-%d)", pageCache)}, "_txlock": {"immediate"}}
+	query := url.Values{"_pragma": {"foreign_keys(1)", "synchronous(off)", "trusted_schema(0)", fmt.Sprintf("cache_size(-%d)", pageCache)}, "_txlock": {"immediate"}}
 	dsn := url.URL{Scheme: "file", OmitHost: true, Path: abs, RawQuery: query.Encode()}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
@@ -111,6 +111,15 @@ func (d *Database) prepare(ctx context.Context) error {
 	}
 	if tables != 4 {
 		return sdk.Errorf(sdk.Invalid, "the file %s is a SQLite database, but not one of an index: it lacks the tables of a catalog", filepath.Base(d.path))
+	}
+	// A stranger's schema could run anything at every row that is written.
+	unknown, err := collect(ctx, d.db, scanText, `SELECT type || ' ' || name FROM sqlite_master WHERE type IN ('trigger', 'view')
+		AND name NOT IN ('api_provider_cleanup', 'api_requirer_cleanup') ORDER BY 1`)
+	if err != nil {
+		return d.wrap("read the schema", err)
+	}
+	if len(unknown) > 0 {
+		return sdk.Errorf(sdk.Invalid, "the database %s has the %s, which no catalog has", filepath.Base(d.path), unknown[0])
 	}
 	return d.migrateSchema(ctx)
 }

@@ -142,7 +142,8 @@ func (t *dbtx) removeStranded() error {
 	}
 	// Deprecated bundles outlive their channels, but not their package.
 	orphans, err := collect(t.ctx, t, scanText, `SELECT DISTINCT operatorbundle_name FROM properties
-		WHERE type = 'olm.package' AND json_extract(CAST(value AS TEXT), '$.packageName') NOT IN (SELECT name FROM package) ORDER BY 1`)
+		WHERE type = 'olm.package' AND CASE WHEN json_valid(CAST(value AS TEXT))
+			THEN json_extract(CAST(value AS TEXT), '$.packageName') NOT IN (SELECT name FROM package) END ORDER BY 1`)
 	if err != nil {
 		return err
 	}

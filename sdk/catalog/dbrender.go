@@ -83,7 +83,28 @@ func (g *graph) render(ctx context.Context, q querier) (*Package, error) {
 	return p, nil
 }
 
+// maxRow bounds what is read of one bundle. SQLite itself would allow 1 GB.
+const maxRow = 64 << 20
+
+func checkSize(ctx context.Context, q querier, bundle string) error {
+	sizes, err := collect(ctx, q, func(rows *sql.Rows) (int64, error) {
+		var n sql.NullInt64
+		err := rows.Scan(&n)
+		return n.Int64, err
+	}, `SELECT max(coalesce(octet_length(csv), 0), coalesce(octet_length(bundle), 0)) FROM operatorbundle WHERE name = ?`, bundle)
+	if err != nil {
+		return err
+	}
+	if len(sizes) > 0 && sizes[0] > maxRow {
+		return sdk.Errorf(sdk.Invalid, "the stored manifests of bundle %s are larger than %d MiB", bundle, maxRow>>20)
+	}
+	return nil
+}
+
 func headIcon(ctx context.Context, q querier, bundle string) (*declcfg.Icon, error) {
+	if err := checkSize(ctx, q, bundle); err != nil {
+		return nil, err
+	}
 	csvs, err := collect(ctx, q, scanText, `SELECT csv FROM operatorbundle WHERE name = ?`, bundle)
 	if err != nil || len(csvs) == 0 || csvs[0] == "" {
 		return nil, err
@@ -97,6 +118,9 @@ func headIcon(ctx context.Context, q querier, bundle string) (*declcfg.Icon, err
 
 // loadRows reads everything about one bundle but its place in the graph.
 func loadRows(ctx context.Context, q querier, bundle string) (*bundleRows, error) {
+	if err := checkSize(ctx, q, bundle); err != nil {
+		return nil, err
+	}
 	var r bundleRows
 	texts, err := collect(ctx, q, scanText, `SELECT bundle FROM operatorbundle WHERE name = ?`, bundle)
 	if err != nil {

@@ -6,7 +6,22 @@
 // indexes, which newer ones may still carry along. Both are edited by the same
 // upgrade graph, so that one request means the same in either form, and the
 // outcome is that of operator-registry v1.73.0: `opm registry add` with alpha
-// features, then `opm migrate` with CSV metadata.
+// features, then `opm migrate` with CSV metadata. Random histories of requests
+// are compared with operator-registry itself. The differences are these:
+//
+//   - The order of the bundles in a request does not matter: they are added by
+//     version. operator-registry takes them in random order, which may decide
+//     what comes out.
+//   - A bundle with two ClusterServiceVersions is refused, not read by half,
+//     and so is one that names no channel and would be lost.
+//   - A bundle that has a release besides its version can be added in every
+//     mode; operator-registry makes an invalid catalog of it in the mode
+//     replaces.
+//   - The semver modes take the manifests of older bundles from the package
+//     that is added to, not from all others as well.
+//   - A file-based package that no database goes with forgets bundles that
+//     drop out of all channels. One that replaces such a bundle is accepted
+//     together with it.
 //
 // Work is done package by package. Nothing here decodes a whole catalog, and
 // what an edit does not touch stays byte for byte as it was.

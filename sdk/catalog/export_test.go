@@ -9,11 +9,17 @@ type Edges struct {
 }
 
 // FileEdges returns what can be learned about the bundles of a file-based
-// package. Bundles that are only named by others are left out.
+// package, nil if its channels disagree about it. Bundles that are only named
+// by others are left out.
 func FileEdges(p *Package) (map[string]Edges, error) {
 	g, _, err := loadPackage(p)
 	if err != nil {
 		return nil, err
+	}
+	for _, ch := range g.channels {
+		if len(ch.edges) > 0 || ch.end != "" || len(ch.loose) > 0 {
+			return nil, nil
+		}
 	}
 	out := map[string]Edges{}
 	for name, n := range g.nodes {

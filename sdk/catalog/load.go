@@ -17,11 +17,15 @@ import (
 // loadPackage reads the upgrade graph of a file-based package.
 //
 // A file knows less than the database that it was made from, and what it does
-// not know cannot matter to the edits made here: bundles that dropped out of
+// not know cannot be made up here: bundles that dropped out of
 // all channels (a database lets later bundles replace them, and refuses their
 // names), version and pull spec of deprecated bundles, the edges of bundles
 // that are skipped in every channel, and, after a semver mode, the edges that
 // CSVs declare.
+//
+// A file can also say what no database can: that a bundle has one edge in this
+// channel and another in that. Such a package was written by hand, or made in
+// a semver mode, and each channel keeps its own edges when bundles are added.
 func loadPackage(p *Package) (*graph, *declcfg.DeclarativeConfig, error) {
 	g := newGraph(p.Name)
 	if p.Empty() {

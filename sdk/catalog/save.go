@@ -29,7 +29,11 @@ func savePackage(p *Package, cfg *declcfg.DeclarativeConfig, g *graph) (*Package
 	if err := out.savePackageBlob(g, cfg); err != nil {
 		return nil, err
 	}
-	if err := out.pruneDeprecations(kept, g); err != nil {
+	channels := map[string]bool{}
+	for name := range g.channels {
+		channels[name] = true
+	}
+	if err := out.pruneDeprecations(kept, channels); err != nil {
 		return nil, err
 	}
 	if err := out.Validate(); err != nil {
@@ -294,9 +298,9 @@ func sameIcon(a, b *declcfg.Icon) bool {
 	return bytes.Equal(a.Data, b.Data) && a.MediaType == b.MediaType
 }
 
-// pruneDeprecations removes deprecations of what the edit took away: they
-// would make the package invalid.
-func (p *Package) pruneDeprecations(kept map[string]bool, g *graph) error {
+// pruneDeprecations removes deprecations of bundles and channels that are not
+// among the given ones any more: they would make the package invalid.
+func (p *Package) pruneDeprecations(bundles, channels map[string]bool) error {
 	for i := 0; i < len(p.Blobs); i++ {
 		if p.Blobs[i].Schema != schemaDeprecation {
 			continue
@@ -315,8 +319,8 @@ func (p *Package) pruneDeprecations(kept map[string]bool, g *graph) error {
 				return err
 			}
 			switch {
-			case e.Reference.Schema == schemaBundle && !kept[e.Reference.Name]:
-			case e.Reference.Schema == schemaChannel && g.channels[e.Reference.Name] == nil:
+			case e.Reference.Schema == schemaBundle && !bundles[e.Reference.Name]:
+			case e.Reference.Schema == schemaChannel && !channels[e.Reference.Name]:
 			default:
 				left = append(left, raw)
 			}

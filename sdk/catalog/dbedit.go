@@ -177,8 +177,8 @@ func (d *Database) compact(ctx context.Context) error {
 // specs, in their order: what they replace goes, they themselves stay for
 // upgrades and are no longer published. A package whose channels' heads are
 // all given is deleted; to give the head of the default channel and not the
-// others is an error. It returns the names of the packages edited, and of
-// those which are gone.
+// others is an error. It returns the packages that were edited and, apart from
+// them, those that are gone.
 func (d *Database) Deprecate(ctx context.Context, images []string) (edited, gone []string, err error) {
 	err = d.edit(ctx, "deprecate bundles", func(t *dbtx) error {
 		byPackage, order, err := t.packagesOf(images)
@@ -190,9 +190,10 @@ func (d *Database) Deprecate(ctx context.Context, images []string) (edited, gone
 			if err != nil {
 				return err
 			}
-			edited = append(edited, pkg)
 			if removed {
 				gone = append(gone, pkg)
+			} else {
+				edited = append(edited, pkg)
 			}
 		}
 		return nil

@@ -184,13 +184,17 @@ func (w *world) forget(packages []string, theirs outcome) error {
 	if theirs.err != nil {
 		return nil
 	}
+	known, err := w.reference.memory()
+	if err != nil {
+		return err
+	}
 	for _, pkg := range packages {
 		if theirs.packages[pkg] == nil {
 			delete(w.forgetful, pkg)
 			delete(w.files, pkg)
 			continue
 		}
-		known, err := w.reference.rows(pkg)
+		rows, err := w.reference.rows(pkg)
 		if err != nil {
 			return err
 		}
@@ -198,7 +202,13 @@ func (w *world) forget(packages []string, theirs outcome) error {
 		if err != nil {
 			return err
 		}
-		w.forgetful[pkg] = !cmp.Equal(known, said)
+		w.forgetful[pkg] = !cmp.Equal(rows, said)
+		for _, e := range said {
+			// That a skipped bundle is deprecated cannot be seen.
+			if slices.ContainsFunc(e.Skips, func(name string) bool { return known.deprecated[name] }) {
+				w.forgetful[pkg] = true
+			}
+		}
 	}
 	return nil
 }

@@ -79,9 +79,9 @@ func realBundles(t *testing.T) map[string][]string {
 		}
 	}
 	for _, dirs := range packages {
-		slices.SortFunc(dirs, func(a, b string) int {
-			va, errA := semver.Parse(filepath.Base(a))
-			vb, errB := semver.Parse(filepath.Base(b))
+		slices.SortStableFunc(dirs, func(a, b string) int {
+			va, errA := semver.ParseTolerant(filepath.Base(a))
+			vb, errB := semver.ParseTolerant(filepath.Base(b))
 			if errA != nil || errB != nil {
 				return 0 // as the archive has them
 			}
@@ -120,14 +120,15 @@ func TestRealPackagesAreAsOperatorRegistryMakesThem(t *testing.T) {
 				if readErr == nil {
 					in.Bundle = catalogtest.Bundle{Package: b.Package, Name: b.Name, Channels: b.Channels}
 				}
-				compared := i == len(dirs)-1 || i%10 == 9
-				cfg, theirErr := theirs.attemptOnly(func(db *sql.DB) error {
-					return referenceAdd(db, registry.ReplacesMode, false, []input{in})
-				}, compared)
 				err := readErr
 				if err == nil {
 					err = db.Add(ctx, []*catalog.Bundle{b}, catalog.AddOptions{})
 				}
+				// The migration, which also refuses, takes long.
+				compared := i == len(dirs)-1 || i%10 == 9
+				cfg, theirErr := theirs.attemptOnly(func(db *sql.DB) error {
+					return referenceAdd(db, registry.ReplacesMode, false, []input{in})
+				}, compared || err != nil)
 				if (err == nil) != (theirErr == nil) {
 					t.Fatalf("%s: operator-registry says: %v\nwe say: %v", filepath.Base(from), theirErr, err)
 				}

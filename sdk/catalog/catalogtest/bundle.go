@@ -1,6 +1,3 @@
-// Package catalogtest makes operator bundles, and catalogs of them, for tests,
-// demonstrations and benchmarks. Everything is made from a seed: the same
-// input gives the same bytes, on every machine.
 package catalogtest
 
 import (
@@ -14,9 +11,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"testing/fstest"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/iib-engine/iib/sdk/catalog"
 )
+
+// Registry is where generated bundles seem to be.
+const Registry = "registry.example.com/bundles"
 
 // Bundle describes one version of an operator. The zero value of a field
 // leaves it out of the bundle.
@@ -118,6 +121,15 @@ func (b Bundle) Image(registry string) string {
 		panic(err) // there is nothing in it that could fail
 	}
 	return fmt.Sprintf("%s/%s-bundle@sha256:%x", registry, b.Package, sha256.Sum256(description))
+}
+
+// Read gives the bundle as package catalog sees it, without a directory.
+func (b Bundle) Read(image string) (*catalog.Bundle, error) {
+	fsys := fstest.MapFS{}
+	for name, data := range b.Files() {
+		fsys[name] = &fstest.MapFile{Data: data}
+	}
+	return catalog.ReadBundleFS(fsys, image)
 }
 
 func (b Bundle) encode(v any) []byte {

@@ -114,14 +114,14 @@ func (t *Tree) WithoutFile(ctx context.Context, name string) (*Tree, error) {
 
 // judge scans the text of a package.
 func (t *Tree) judge(ctx context.Context, pkg string, text []byte) (*scan, error) {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, invalid("package %s: there are no metas", pkg)
+	}
 	found, err := scanFile(ctx, t.store.limits, "of package "+pkg, func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(text)), nil
 	})
 	if err != nil {
 		return nil, err
-	}
-	if len(found.Items) == 0 {
-		return nil, invalid("package %s: there are no metas; to remove it, remove it", pkg)
 	}
 	if found.yaml() {
 		return nil, invalid("package %s: the metas are not JSON", pkg)

@@ -106,7 +106,7 @@ func TestOpenLayer(t *testing.T) {
 	err = newTestClient(t).WalkLayer(ctx, info, info.Layers[0], func(*tar.Header, io.Reader) error { return nil })
 	wantCode(t, err, sdk.Unavailable, string(info.Layers[0].Digest), "does not match its digest")
 
-	// So small that the damage shows when it is opened.
+	// Damaged so that it shows when the layer is opened.
 	small, err := c.Inspect(ctx, r.put(t, "a/b:small", imageOf(t, "amd64", nil, layerOf(t, file("one", "1")))), "")
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestOpenLayer(t *testing.T) {
 		if !strings.Contains(req.URL.Path, string(small.Layers[0].Digest)) {
 			return false
 		}
-		_, _ = w.Write(make([]byte, small.Layers[0].Size))
+		_, _ = w.Write(append([]byte{0x1f, 0x8b}, make([]byte, small.Layers[0].Size-2)...))
 		return true
 	})
 	_, err = newTestClient(t).OpenLayer(ctx, small, small.Layers[0])

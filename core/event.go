@@ -28,7 +28,8 @@ type Event struct {
 	State   State
 	User    string
 	// Snapshot is the request as it was after the change: what the body of the
-	// message is made from. Nil for a batch event.
+	// message is made from. Its history has the newest entry only, and who runs
+	// the request is left out. Nil for a batch event.
 	Snapshot *Request
 	// Members are the batch's requests, by ascending ID. Nil for a request event.
 	Members []BatchMember

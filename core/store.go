@@ -53,8 +53,11 @@ type Requests interface {
 // Claims is how workers share the requests.
 type Claims interface {
 	// Claim gives the request to a worker until lease from now, and counts an
-	// attempt. It is a Conflict while another's lease runs, before NotBefore,
-	// or when the request has ended (ReasonFinal).
+	// attempt. It is a Conflict while an earlier claim's lease runs, be it the
+	// same worker's, before NotBefore, or when the request has ended
+	// (ReasonFinal). Leases are watched and not compared with clocks: where
+	// several processes share a store, each waits a whole lease from when it
+	// first saw the claim.
 	Claim(ctx context.Context, id int64, worker string, lease time.Duration) (*Request, Claim, error)
 	// Renew extends the lease. A Conflict means that the claim is lost.
 	Renew(ctx context.Context, claim Claim, lease time.Duration) error
@@ -67,7 +70,9 @@ type Claims interface {
 	// Secrets opens what was sealed for the request.
 	Secrets(ctx context.Context, claim Claim) (map[string]sdk.Secret, []sdk.Grant, error)
 	// Runnable returns requests in progress that nobody holds, oldest first:
-	// those that a queue should know of. It is what rebuilds a lost queue.
+	// those that a queue should know of. It is what rebuilds a lost queue. It
+	// also ends dead claims; called again and again, at least twice a lease, by
+	// any process, it makes their requests claimable by all.
 	Runnable(ctx context.Context, after int64, limit int) ([]Dispatch, error)
 }
 

@@ -18,12 +18,16 @@ import (
 	"github.com/iib-engine/iib/sdk"
 )
 
-// MaxSize bounds one artifact.
+// MaxSize bounds one artifact, in bytes.
 const MaxSize = 256 << 20
 
 // Files keeps one directory per request: its log, and a file per artifact. It
 // is safe for concurrent use, also by several processes.
-type Files struct{ root *os.Root }
+type Files struct {
+	root *os.Root
+	// What one artifact and one log may have: MaxSize and MaxLog, less in tests.
+	maxSize, maxLog int64
+}
 
 var _ core.Files = (*Files)(nil)
 
@@ -36,7 +40,7 @@ func Open(dir string) (*Files, error) {
 	if err != nil {
 		return nil, sdk.Errorf(sdk.Unavailable, "open the artifact directory: %v", err)
 	}
-	return &Files{root}, nil
+	return &Files{root: root, maxSize: MaxSize, maxLog: MaxLog}, nil
 }
 
 const (
@@ -66,12 +70,12 @@ func (f *Files) Put(ctx context.Context, request int64, name string, content io.
 			_ = f.root.Remove(temporary)
 		}
 	}()
-	n, err := io.Copy(file, io.LimitReader(&reader{ctx, content}, MaxSize+1))
+	n, err := io.Copy(file, io.LimitReader(&reader{ctx, content}, f.maxSize+1))
 	if err != nil {
 		return unavailable("store "+name, request, err)
 	}
-	if n > MaxSize {
-		return sdk.Errorf(sdk.Invalid, "artifact %s of request %d is larger than %d MiB", name, request, MaxSize>>20)
+	if n > f.maxSize {
+		return sdk.Errorf(sdk.Invalid, "artifact %s of request %d has more than %d bytes", name, request, f.maxSize)
 	}
 	if err := file.Sync(); err != nil {
 		return unavailable("store "+name, request, err)

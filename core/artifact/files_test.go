@@ -47,25 +47,31 @@ func TestLimits(t *testing.T) {
 	t.Run("an artifact that is too large is refused, and nothing of it stays", func(t *testing.T) {
 		dir := t.TempDir()
 		files := open(t, dir)
+		files.Limit(1<<20, 0)
 		err := files.Put(t.Context(), 1, "x", zeros{})
-		if sdk.CodeOf(err) != sdk.Invalid || !strings.Contains(err.Error(), "larger than 256 MiB") {
+		if sdk.CodeOf(err) != sdk.Invalid || !strings.Contains(err.Error(), "more than 1048576 bytes") {
 			t.Errorf("Put: %v", err)
 		}
+		if err := files.Put(t.Context(), 1, "x", io.LimitReader(zeros{}, 1<<20)); err != nil {
+			t.Errorf("Put of as much as there may be: %v", err)
+		}
 		left, err := filepath.Glob(filepath.Join(dir, "0", "1", "*"))
-		if err != nil || len(left) > 0 {
+		if err != nil || len(left) != 1 {
 			t.Errorf("left over: %v, %v", left, err)
 		}
 	})
 
 	t.Run("a log takes so much and then says that it stopped", func(t *testing.T) {
 		files := open(t, t.TempDir())
+		const limit, size = 1 << 20, 1 << 16
+		files.Limit(0, limit)
 		for range 2 {
 			w, err := files.Logs().Append(t.Context(), 1)
 			if err != nil {
 				t.Fatal(err)
 			}
-			chunk := bytes.Repeat([]byte("x"), 1<<20)
-			for range artifact.MaxLog/len(chunk) + 3 {
+			chunk := bytes.Repeat([]byte("x"), size)
+			for range limit/size + 3 {
 				if n, err := w.Write(chunk); n != len(chunk) || err != nil {
 					t.Fatalf("Write: %d, %v", n, err)
 				}
@@ -83,8 +89,8 @@ func TestLimits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		head, tail := data[:artifact.MaxLog], string(data[artifact.MaxLog:])
-		if len(bytes.Trim(head, "x")) > 0 || tail != "\nThe log has reached its limit of 64 MiB; the rest was dropped.\n" {
+		head, tail := data[:limit], string(data[limit:])
+		if len(bytes.Trim(head, "x")) > 0 || tail != "\nThe log has reached its limit; the rest was dropped.\n" {
 			t.Errorf("%d bytes, ending in %q", len(data), tail)
 		}
 	})

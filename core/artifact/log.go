@@ -10,12 +10,12 @@ import (
 	"github.com/iib-engine/iib/core"
 )
 
-// MaxLog bounds one request's log: what a plugin says in a loop must not fill
+// MaxLog bounds one request's log, in bytes: what a plugin says in a loop must not fill
 // the disk.
 const MaxLog = 64 << 20
 
 // cutOff is the last line of a log that has grown too long.
-const cutOff = "\nThe log has reached its limit of 64 MiB; the rest was dropped.\n"
+const cutOff = "\nThe log has reached its limit; the rest was dropped.\n"
 
 // Logs returns the logs that are kept in the same directory.
 func (f *Files) Logs() core.Logs { return logs{f} }
@@ -33,7 +33,7 @@ func (l logs) Append(_ context.Context, request int64) (io.WriteCloser, error) {
 		_ = file.Close()
 		return nil, unavailable("open the log", request, err)
 	}
-	return &appender{file: file, request: request, room: MaxLog - info.Size()}, nil
+	return &appender{file: file, request: request, room: l.files.maxLog - info.Size()}, nil
 }
 
 // Open reads a log. A file's reader goes on after its end when there is more.
@@ -47,7 +47,7 @@ type appender struct {
 
 	mu   sync.Mutex
 	file *os.File
-	// room is what is left of MaxLog, negative when the log says that it stopped.
+	// room is what is left of the limit, negative when the log says that it stopped.
 	room int64
 }
 

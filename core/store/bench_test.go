@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -260,4 +261,73 @@ func BenchmarkList(b *testing.B) {
 			b.ReportMetric(float64(total), "matches")
 		})
 	}
+}
+
+// BenchmarkDue hands out and settles events behind as many that wait as there
+// can be, each of a batch of its own.
+func BenchmarkDue(b *testing.B) {
+	s := openBench(b)
+	turn, err := s.TakeTurn(b.Context(), "amqp", "w", time.Hour)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range maxWaiting/2 - 20 {
+		if _, _, err := s.Create(b.Context(), submissionOf(i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for {
+		due, err := s.Due(b.Context(), turn, 500)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(due) == 0 {
+			break
+		}
+		var outcomes []core.Outcome
+		for _, d := range due {
+			outcomes = append(outcomes, core.Outcome{Sequence: d.Event.Sequence, Error: "no", Retry: time.Hour})
+		}
+		if err := s.Settle(b.Context(), turn, outcomes); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	for i := range b.N {
+		if _, _, err := s.Create(b.Context(), submissionOf(i)); err != nil {
+			b.Fatal(err)
+		}
+		due, err := s.Due(b.Context(), turn, 16)
+		if err != nil || len(due) != 2 {
+			b.Fatalf("due: %d, %v", len(due), err)
+		}
+		if err := s.Settle(b.Context(), turn, []core.Outcome{{Sequence: due[0].Event.Sequence}, {Sequence: due[1].Event.Sequence}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkFloor appends to a file and flushes it, at the same rate and with
+// about as many bytes as a submission: what the disk and the machine give.
+func BenchmarkFloor(b *testing.B) {
+	f, err := os.Create(filepath.Join(b.TempDir(), "floor"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	page := make([]byte, 64<<10)
+	took := make([]time.Duration, b.N)
+	begin := time.Now()
+	for i := range b.N {
+		due := begin.Add(time.Duration(i) * time.Second / time.Duration(*rate))
+		time.Sleep(time.Until(due))
+		if _, err := f.Write(page); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			b.Fatal(err)
+		}
+		took[i] = time.Since(due)
+	}
+	reportLatencies(b, took)
 }

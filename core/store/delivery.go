@@ -11,7 +11,7 @@ import (
 
 // maxWaiting is how many events may wait for one notifier before no new ones
 // are taken in. The rest wait in the outbox, where they cost nothing.
-const maxWaiting = 10_000
+const maxWaiting = 2_000
 
 // Due implements core.Deliveries.
 func (s *Store) Due(ctx context.Context, turn core.Turn, limit int) ([]core.Delivery, error) {
@@ -55,7 +55,9 @@ type dueDelivery struct {
 }
 
 // due returns the rows that are free, oldest first: those that wait for nothing
-// and of whose batch no earlier one waits or is in hand.
+// and of whose batch no earlier one waits and none is in hand. Where a batch
+// stops is found in one pass over the rows and not row by row, so that many
+// that wait cost little.
 func (t *tx) due(turn core.Turn, limit int) ([]dueDelivery, error) {
 	var found []dueDelivery
 	err := t.each(func(rows *sql.Rows) error {
@@ -63,12 +65,12 @@ func (t *tx) due(turn core.Turn, limit int) ([]dueDelivery, error) {
 		err := rows.Scan(&d.sequence, &d.attempts)
 		found = append(found, d)
 		return err
-	}, `SELECT d.sequence, d.attempts FROM deliveries d
-		WHERE d.notifier = $1 AND NOT d.parked AND NOT EXISTS (
-			SELECT 1 FROM deliveries e
-			WHERE e.notifier = d.notifier AND e.batch = d.batch AND NOT e.parked
-				AND (e.hand = $2 OR e.sequence <= d.sequence AND e.tried <= $3 AND $3 < e.not_before))
-		ORDER BY d.sequence LIMIT $4`, turn.Notifier, turn.Epoch, micros(t.now), limit)
+	}, `SELECT d.sequence, d.attempts FROM deliveries d LEFT JOIN (
+			SELECT batch, min(CASE WHEN hand = $1 THEN 0 ELSE sequence END) AS sequence FROM deliveries
+			WHERE notifier = $2 AND NOT parked AND (hand = $1 OR tried <= $3 AND $3 < not_before) GROUP BY batch
+		) stop ON stop.batch = d.batch
+		WHERE d.notifier = $2 AND NOT d.parked AND (stop.sequence IS NULL OR d.sequence < stop.sequence)
+		ORDER BY d.sequence LIMIT $4`, turn.Epoch, turn.Notifier, micros(t.now), limit)
 	return found, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -100,7 +101,8 @@ func postgresUnavailable(err error) bool {
 	case "08", "40", "53", "55", "57", "58":
 		return true
 	}
-	return code == "25006" // it is a standby: the way to the primary is wrong
+	// It is a standby; or it ended a transaction that stood still.
+	return code == "25006" || code == "25P03"
 }
 
 // unlucky reports whether PostgreSQL ended a transaction, by no fault of its
@@ -150,12 +152,27 @@ func (s *Store) connectSQLite(name string, readers int) error {
 	return nil
 }
 
+// patience is how long PostgreSQL may take for a transaction before it counts
+// as out of reach. Without it a network that swallows packets would be noticed
+// after a quarter of an hour.
+const patience = 30 * time.Second
+
 // connectPostgres needs no connection yet: the first query makes one.
+//
+// A process that stops or is cut off in the middle of a transaction must not
+// keep its locks, least of all that of the event counter: the server ends such
+// a transaction after five seconds, or what the address asks for.
 func (s *Store) connectPostgres(address string, connections int) error {
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
 		// The driver's message quotes the address, perhaps with its password.
 		return sdk.Errorf(sdk.Invalid, "database address: it does not have the form postgres://user@host/database")
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = patience
+	}
+	if config.RuntimeParams["idle_in_transaction_session_timeout"] == "" {
+		config.RuntimeParams["idle_in_transaction_session_timeout"] = "5s"
 	}
 	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(connections)
@@ -180,6 +197,8 @@ func (s *Store) connectPostgres(address string, connections int) error {
 }
 
 func transact(ctx context.Context, db *sql.DB, options *sql.TxOptions, run operation) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	sqlTx, err := db.BeginTx(ctx, options)
 	if err != nil {
 		return err

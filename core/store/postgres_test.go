@@ -134,3 +134,42 @@ func TestPostgresCrash(t *testing.T) {
 		t.Errorf("%d requests are complete, error %v; %d were confirmed", total, err, len(ended))
 	}
 }
+
+// TestPostgresStall has a process stop between taking an event's number and the
+// commit, while it holds the lock that all need.
+func TestPostgresStall(t *testing.T) {
+	t.Parallel()
+	address := coretest.StartPostgres(t).Database()
+	stalled, err := Open(t.Context(), address+"?idle_in_transaction_session_timeout=200ms", Options{Keys: testKeys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stalled.Close()
+	other, err := Open(t.Context(), address, Options{Keys: testKeys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	first := create(t, other, core.NewRequest{})
+
+	holding, proceed := make(chan struct{}), make(chan struct{})
+	outcome := make(chan error)
+	go func() {
+		outcome <- stalled.write(t.Context(), func(t *tx) error {
+			t.notes = append(t.notes, note{kind: core.BatchEvent, time: t.now, batch: first.Batch, state: core.Complete})
+			err := t.flush()
+			t.notes = nil
+			close(holding)
+			<-proceed
+			return err
+		})
+	}()
+	<-holding
+	create(t, other, core.NewRequest{})
+	close(proceed)
+	if err := stalled.fault(<-outcome, "stall"); sdk.CodeOf(err) != sdk.Unavailable {
+		t.Errorf("the stalled write: %v (%s)", err, sdk.CodeOf(err))
+	}
+	create(t, stalled, core.NewRequest{})
+	checkWhole(t, other)
+}

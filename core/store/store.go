@@ -30,6 +30,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/iib-engine/iib/core"
@@ -155,14 +156,18 @@ func (s *Store) fault(err error, format string, args ...any) error {
 		return err
 	}
 	code := sdk.Internal
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errClosed) {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, errClosed):
 		code = sdk.Unavailable
-	} else if s.dialect.unavailable(err) {
+	case errors.Is(err, context.DeadlineExceeded), s.dialect.unavailable(err):
 		code = sdk.Unavailable
 		// While the database was away nobody could renew, so what has been
 		// seen of claims and turns before says nothing about their workers.
 		s.watch.reset()
 		s.turns.reset()
 	}
-	return sdk.Errorf(code, "%s: %w", fmt.Sprintf(format, args...), err)
+	coded := sdk.Errorf(code, "%s: %w", fmt.Sprintf(format, args...), err)
+	// PostgreSQL's driver tells of several addresses on several lines.
+	coded.Message = strings.Join(strings.Fields(coded.Message), " ")
+	return coded
 }

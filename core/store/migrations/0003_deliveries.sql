@@ -28,4 +28,3 @@ CREATE TABLE deliveries (
   error      <text> NOT NULL,
   PRIMARY KEY (notifier, sequence)
 ) <clustered>;
-CREATE INDEX deliveries_line ON deliveries (notifier, batch, sequence) WHERE NOT parked;

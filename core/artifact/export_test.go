@@ -1,0 +1,4 @@
+package artifact
+
+// Limit sets what one artifact and one log may have.
+func (f *Files) Limit(size, log int64) { f.maxSize, f.maxLog = size, log }

@@ -1,0 +1,100 @@
+package coretest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/sdk"
+)
+
+// Claim implements core.Claims.
+func (m *Memory) Claim(_ context.Context, id int64, worker string, lease time.Duration) (*core.Request, core.Claim, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, err := m.find(id)
+	if err != nil {
+		return nil, core.Claim{}, err
+	}
+	now := m.now()
+	switch {
+	case worker == "" || lease <= 0:
+		return nil, core.Claim{}, sdk.Errorf(sdk.Internal, "claim request %d: it takes a worker's name and a lease", id)
+	case r.Final():
+		return nil, core.Claim{}, r.ended()
+	case r.Worker != "" && now.Before(r.expires):
+		return nil, core.Claim{}, sdk.Errorf(sdk.Conflict, "request %d is claimed by worker %s", id, r.Worker)
+	case r.Worker == "" && r.wait(now) > 0:
+		return nil, core.Claim{}, sdk.Errorf(sdk.Conflict, "request %d waits until %s", id, r.NotBefore)
+	}
+	r.Worker, r.NotBefore = text(worker), time.Time{}
+	r.extend(now, lease)
+	r.Epoch++
+	r.Attempt++
+	return r.copy(true), core.Claim{Request: id, Worker: r.Worker, Epoch: r.Epoch}, nil
+}
+
+// Renew implements core.Claims.
+func (m *Memory) Renew(_ context.Context, claim core.Claim, lease time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, err := m.held(claim)
+	if err != nil {
+		return err
+	}
+	r.extend(m.now(), lease)
+	return nil
+}
+
+// Release implements core.Claims.
+func (m *Memory) Release(_ context.Context, claim core.Claim, delay time.Duration, uncounted bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, err := m.held(claim)
+	if err != nil {
+		return err
+	}
+	r.free()
+	r.released = m.moment()
+	r.NotBefore = r.released.Add(max(0, delay))
+	if uncounted {
+		r.Attempt--
+	}
+	return nil
+}
+
+// Secrets implements core.Claims.
+func (m *Memory) Secrets(_ context.Context, claim core.Claim) (map[string]sdk.Secret, []sdk.Grant, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, err := m.held(claim)
+	if err != nil {
+		return nil, nil, err
+	}
+	secrets := make(map[string]sdk.Secret)
+	maps.Copy(secrets, r.secrets)
+	return secrets, slices.Clone(r.grants), nil
+}
+
+// Runnable implements core.Claims.
+func (m *Memory) Runnable(_ context.Context, after int64, limit int) ([]core.Dispatch, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	var found []core.Dispatch
+	for _, r := range m.requests {
+		if r.ID <= after || r.Final() || len(found) >= limit {
+			continue
+		}
+		if r.Worker != "" {
+			if now.Before(r.expires) {
+				continue
+			}
+			r.free()
+		}
+		found = append(found, core.Dispatch{Request: r.ID, Queue: r.Queue, Epoch: r.Epoch, Wait: r.wait(now)})
+	}
+	return found, nil
+}

@@ -61,11 +61,8 @@ func Group(bundles []*Bundle) ([][]*Bundle, error) {
 			owner[name] = b.Package
 		}
 	}
-	sorted := slices.SortedFunc(slices.Values(bundles), func(a, b *Bundle) int {
-		return cmp.Or(cmp.Compare(a.Package, b.Package), compareVersions(a.Version, b.Version), cmp.Compare(a.Name, b.Name))
-	})
 	var groups [][]*Bundle
-	for _, b := range sorted {
+	for _, b := range inOrder(bundles) {
 		if last := len(groups) - 1; last >= 0 && groups[last][0].Package == b.Package {
 			groups[last] = append(groups[last], b)
 			continue
@@ -75,9 +72,18 @@ func Group(bundles []*Bundle) ([][]*Bundle, error) {
 	return groups, nil
 }
 
-// add puts bundles of the graph's package into it. The bundles must come from
-// Group. After an error the graph is of no use.
+// inOrder sorts bundles by package, then by version: the order in which they
+// would have come if each had had a request of its own.
+func inOrder(bundles []*Bundle) []*Bundle {
+	return slices.SortedFunc(slices.Values(bundles), func(a, b *Bundle) int {
+		return cmp.Or(cmp.Compare(a.Package, b.Package), compareVersions(a.Version, b.Version), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+// add puts bundles of the graph's package into it. After an error the graph is
+// of no use.
 func (g *graph) add(bundles []*Bundle, opts AddOptions) error {
+	bundles = inOrder(bundles)
 	overwritten, err := g.checkNew(bundles, opts.OverwriteLatest)
 	if err != nil {
 		return err
@@ -193,7 +199,7 @@ func (g *graph) unreachable(b *Bundle, channel string) error {
 		head = ch.head
 	}
 	if head == "" {
-		return sdk.Errorf(sdk.Invalid, "bundle %s (%s) cannot be added to channel %s of package %s: the channel ends with a deprecated bundle", b.Name, b.Image, channel, g.name)
+		return sdk.Errorf(sdk.Invalid, "bundle %s (%s) cannot be added to channel %s of package %s: the channel ends with a deprecated bundle of a higher version", b.Name, b.Image, channel, g.name)
 	}
 	return sdk.Errorf(sdk.Invalid, "bundle %s (%s) cannot be added to channel %s of package %s: nobody could upgrade to it, because the head %s has a higher version and neither it nor what it replaces names %s in replaces or skips",
 		b.Name, b.Image, channel, g.name, head, b.Name)

@@ -69,7 +69,7 @@ func CreateDatabase(ctx context.Context, path string) (*Database, error) {
 	return d, nil
 }
 
-// Close releases the file.
+// Close releases the file. Only then is it complete.
 func (d *Database) Close() error { return d.db.Close() }
 
 func checkMagic(path string) error {
@@ -90,7 +90,7 @@ func openDatabase(path string) (*Database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	query := url.Values{"_pragma": {"foreign_keys(1)", "synchronous(off)", "trusted_schema(0)", fmt.Sprintf("cache_size(-%d)", pageCache)}, "_txlock": {"immediate"}}
+	query := url.Values{"_pragma": {"foreign_keys(1)", "journal_mode(delete)", "synchronous(off)", "trusted_schema(0)", fmt.Sprintf("cache_size(-%d)", pageCache)}, "_txlock": {"immediate"}}
 	dsn := url.URL{Scheme: "file", OmitHost: true, Path: abs, RawQuery: query.Encode()}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {

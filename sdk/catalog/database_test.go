@@ -273,19 +273,46 @@ func TestWholePackageCanBeDeprecated(t *testing.T) {
 	}
 }
 
-func TestPackageThatWasBrokenBeforeCanBeAddedTo(t *testing.T) {
-	ctx := context.Background()
-	db, path := newDatabase(t, ant("1.0.0"))
+// execute changes a database behind its back.
+func execute(t *testing.T, path, query string) {
+	t.Helper()
 	raw, err := sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := raw.Exec(`UPDATE operatorbundle SET skiprange = '<v1.0.0'`); err != nil {
+	defer raw.Close()
+	if _, err := raw.Exec(query); err != nil {
 		t.Fatal(err)
 	}
-	if err := raw.Close(); err != nil {
+}
+
+func TestOldSkipRangeDoesNotStopAnEdit(t *testing.T) {
+	ctx := context.Background()
+	db, path := newDatabase(t, ant("1.0.0"))
+	execute(t, path, `UPDATE operatorbundle SET skiprange = '<v1.0.0'`)
+	p, err := db.Package(ctx, "ant")
+	if err != nil {
 		t.Fatal(err)
 	}
+	if err := p.Validate(); sdk.CodeOf(err) != sdk.Invalid || !strings.Contains(err.Error(), "invalid skipRange") {
+		t.Errorf("a new package would be accepted with it: %v", err)
+	}
+	next := []*catalog.Bundle{read(t, after("1.1.0", "1.0.0"))}
+	if err := db.Add(ctx, next, catalog.AddOptions{}); err != nil {
+		t.Error(err)
+	}
+	if p, err = catalog.Add(p, next, catalog.AddOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := catalog.Diff(p, mustPackage(t, db)); err != nil || !d.Empty() {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+func TestPackageThatWasBrokenBeforeCanBeAddedTo(t *testing.T) {
+	ctx := context.Background()
+	db, path := newDatabase(t, ant("1.0.0"))
+	execute(t, path, `INSERT INTO properties SELECT 'olm.package', '{"packageName":"ant","version":"7.0.0"}', name, version, bundlepath FROM operatorbundle`)
 	if _, err := db.Package(ctx, "ant"); sdk.CodeOf(err) != sdk.Invalid {
 		t.Errorf("the package is not broken: %v", err)
 	}
@@ -294,6 +321,15 @@ func TestPackageThatWasBrokenBeforeCanBeAddedTo(t *testing.T) {
 	}
 	if refs, err := db.Bundles(ctx); err != nil || len(refs) != 2 {
 		t.Errorf("%v, %v", refs, err)
+	}
+}
+
+func TestDatabaseWithForeignTriggerIsRefused(t *testing.T) {
+	_, path := newDatabase(t, ant("1.0.0"))
+	execute(t, path, `CREATE TRIGGER surprise AFTER INSERT ON channel BEGIN DELETE FROM package; END`)
+	_, err := catalog.OpenDatabase(context.Background(), path)
+	if sdk.CodeOf(err) != sdk.Invalid || !strings.Contains(err.Error(), "trigger surprise") {
+		t.Error(err)
 	}
 }
 

@@ -132,7 +132,7 @@ func scanNode(rows *sql.Rows) (*node, error) {
 	return n, nil
 }
 
-// clone copies what storing compares: the nodes.
+// cloneNodes copies the nodes, for storeGraph to see what an edit changed.
 func (g *graph) cloneNodes() map[string]node {
 	out := make(map[string]node, len(g.nodes))
 	for name, n := range g.nodes {

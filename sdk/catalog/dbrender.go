@@ -77,7 +77,7 @@ func (g *graph) render(ctx context.Context, q querier) (*Package, error) {
 		}
 		p.Blobs = append(p.Blobs, blob)
 	}
-	if err := p.Validate(); err != nil {
+	if err := p.validateEdited(); err != nil {
 		return nil, err
 	}
 	return p, nil

@@ -57,7 +57,7 @@ func SetDeprecations(p *Package, deprecations Blob) (*Package, error) {
 	out := &Package{Name: p.Name, Blobs: slices.Clone(p.Blobs)}
 	out.drop(func(b Blob) bool { return b.Schema == schemaDeprecation })
 	out.insert(deprecations)
-	if err := out.Validate(); err != nil {
+	if err := out.validateEdited(); err != nil {
 		return nil, err
 	}
 	return out, nil

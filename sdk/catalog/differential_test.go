@@ -51,6 +51,9 @@ func TestHistoriesEndAsOperatorRegistryEndsThem(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("%d histories: %+v", *histories, tally.snapshot())
+	if n := int64(*histories); n >= 100 && (tally.accepted.Load() < n || tally.fileCompared.Load() < 2*tally.fileSkipped.Load()) {
+		t.Error("the histories do not try enough")
+	}
 }
 
 func list(steps []step) string {

@@ -19,6 +19,9 @@
 //     replaces.
 //   - The semver modes take the manifests of older bundles from the package
 //     that is added to, not from all others as well.
+//   - A malformed skip range of a bundle that is in the catalog already does not
+//     stop an edit: published catalogs have such. A new bundle with one is
+//     refused.
 //   - A file-based package that no database goes with forgets bundles that
 //     drop out of all channels. One that replaces such a bundle is accepted
 //     together with it.

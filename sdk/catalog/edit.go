@@ -6,8 +6,8 @@ import (
 
 // Add puts bundles into a file-based package and returns the new package; p
 // may be nil or empty for a package that does not exist yet. All bundles must
-// be of one package and come from Group. The outcome does not depend on the
-// order in which the request named them.
+// be of that one package: a request for several is taken apart by Group. The
+// outcome does not depend on the order of the bundles.
 func Add(p *Package, bundles []*Bundle, opts AddOptions) (*Package, error) {
 	if len(bundles) == 0 {
 		return p, nil
@@ -17,6 +17,11 @@ func Add(p *Package, bundles []*Bundle, opts AddOptions) (*Package, error) {
 	}
 	if p.Empty() {
 		p = &Package{Name: bundles[0].Package}
+	}
+	for _, b := range bundles {
+		if b.Package != p.Name {
+			return nil, sdk.Errorf(sdk.Internal, "bundle %s of package %s was to be added to package %s", b.Name, b.Package, p.Name)
+		}
 	}
 	g, cfg, err := loadPackage(p)
 	if err != nil {

@@ -31,7 +31,7 @@ func loadPackage(p *Package) (*graph, *declcfg.DeclarativeConfig, error) {
 	if p.Empty() {
 		return g, &declcfg.DeclarativeConfig{}, nil
 	}
-	if err := p.Validate(); err != nil {
+	if err := p.validateEdited(); err != nil {
 		return nil, nil, err
 	}
 	cfg, err := p.Config()

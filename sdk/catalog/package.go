@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/blang/semver/v4"
 	"github.com/operator-framework/operator-registry/alpha/declcfg"
 	"github.com/operator-framework/operator-registry/alpha/property"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -99,7 +100,15 @@ func unpackObjects(b *declcfg.Bundle) error {
 // Validate checks that the package could be served: its names, its upgrade
 // graph and its references are whole. The error is a sentence that names the
 // package and what is wrong with it.
-func (p *Package) Validate() error {
+func (p *Package) Validate() error { return p.validate(false) }
+
+// validateEdited is Validate for a package that was published before. Catalogs
+// made by older versions of opm have skip ranges such as "<v1.14.0", which no
+// version is in: they are no reason to refuse an edit. Those of new bundles
+// were checked when the bundles were read.
+func (p *Package) validateEdited() error { return p.validate(true) }
+
+func (p *Package) validate(tolerant bool) error {
 	cfg, err := p.Config()
 	if err != nil {
 		return err
@@ -107,10 +116,26 @@ func (p *Package) Validate() error {
 	if len(cfg.Packages) == 0 {
 		return sdk.Errorf(sdk.Invalid, "package %s: there is no %s blob", p.Name, schemaPackage)
 	}
+	if tolerant {
+		dropMalformedRanges(cfg)
+	}
 	if _, err := declcfg.ConvertToModel(*cfg); err != nil {
 		return sdk.Errorf(sdk.Invalid, "package %s: %s", p.Name, flatten(err))
 	}
 	return nil
+}
+
+func dropMalformedRanges(cfg *declcfg.DeclarativeConfig) {
+	for _, ch := range cfg.Channels {
+		for i, e := range ch.Entries {
+			if e.SkipRange == "" {
+				continue
+			}
+			if _, err := semver.ParseRange(e.SkipRange); err != nil {
+				ch.Entries[i].SkipRange = ""
+			}
+		}
+	}
 }
 
 // flatten turns operator-registry's tree of validation errors into one line.

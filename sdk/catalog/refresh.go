@@ -54,7 +54,7 @@ func Refresh(old, migrated *Package) (*Package, error) {
 	if err := out.pruneDeprecations(bundles, channels); err != nil {
 		return nil, err
 	}
-	if err := out.Validate(); err != nil {
+	if err := out.validateEdited(); err != nil {
 		return nil, err
 	}
 	return out, nil

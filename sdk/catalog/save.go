@@ -36,7 +36,7 @@ func savePackage(p *Package, cfg *declcfg.DeclarativeConfig, g *graph) (*Package
 	if err := out.pruneDeprecations(kept, channels); err != nil {
 		return nil, err
 	}
-	if err := out.Validate(); err != nil {
+	if err := out.validateEdited(); err != nil {
 		return nil, err
 	}
 	return out, nil

@@ -32,7 +32,8 @@ type Options struct {
 	Backoff    time.Duration
 	MaxBackoff time.Duration
 	// Timeout is how long a registry may stay silent, before it answers and
-	// between two pieces of an answer. 0 means one minute.
+	// between two pieces of an answer; five times as long after an upload. 0
+	// means one minute.
 	Timeout time.Duration
 	// Parallel is how many blobs one operation transfers at once. 0 means 4.
 	Parallel int

@@ -22,12 +22,22 @@ type call struct {
 	want []int
 	// still takes a redirect for the answer.
 	still bool
+	// patient waits longer for the answer: a registry that has received a large
+	// blob hashes it, and may move it to its storage, before it says a word.
+	patient bool
 }
+
+// patience is how many times longer a patient call waits.
+const patience = 5
 
 // do sends a call and returns its answer, whose body the caller closes, or an
 // error for judge.
 func (c *Client) do(ctx context.Context, s *session, call call) (*http.Response, error) {
-	ctx, dog := watch(ctx, c.timeout)
+	limit := c.timeout
+	if call.patient {
+		limit *= patience
+	}
+	ctx, dog := watch(ctx, limit)
 	resp, err := c.send(ctx, s, call, dog)
 	if err != nil {
 		defer dog.stop()

@@ -75,7 +75,7 @@ func newTransport(access sdk.Access) (*http.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
 	proxy := http.ProxyFromEnvironment
 	if len(denied) > 0 {
 		// Control sees every address after name resolution, the last moment

@@ -99,6 +99,10 @@ func (r Ref) WithTag(tag string) Ref {
 	return r
 }
 
+// Loopback tells whether the registry is this machine by its very name, so that
+// it may be reached without TLS.
+func (r Ref) Loopback() bool { return isLoopback(r.Registry) }
+
 // identifier is what the registry is asked for.
 func (r Ref) identifier() string {
 	switch {

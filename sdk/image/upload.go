@@ -237,8 +237,9 @@ func (c *Client) sendBlob(ctx context.Context, s *session, location *url.URL, sr
 			}
 			return &countedBody{ReadCloser: r, sent: sent}, nil
 		},
-		length: src.size,
-		want:   []int{http.StatusAccepted, http.StatusNoContent, http.StatusCreated},
+		length:  src.size,
+		want:    []int{http.StatusAccepted, http.StatusNoContent, http.StatusCreated},
+		patient: true,
 	})
 	if err != nil {
 		return err
@@ -251,10 +252,11 @@ func (c *Client) sendBlob(ctx context.Context, s *session, location *url.URL, sr
 	query.Set("digest", string(src.digest))
 	location.RawQuery = query.Encode()
 	resp, err = c.do(ctx, s, call{
-		method: http.MethodPut,
-		path:   location.String(),
-		header: http.Header{"Content-Type": {"application/octet-stream"}},
-		want:   []int{http.StatusCreated, http.StatusNoContent},
+		method:  http.MethodPut,
+		path:    location.String(),
+		header:  http.Header{"Content-Type": {"application/octet-stream"}},
+		want:    []int{http.StatusCreated, http.StatusNoContent},
+		patient: true,
 	})
 	if err != nil {
 		return err

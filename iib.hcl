@@ -56,6 +56,10 @@ plugin "index-rm" {
   kind = "handler"
 }
 
+plugin "index-merge" {
+  kind = "handler"
+}
+
 plugin "index-empty" {
   kind = "handler"
 }

@@ -30,6 +30,13 @@ func (d *Database) Bundles(ctx context.Context) ([]BundleRef, error) {
 	return refs, d.wrap("list the bundles", err)
 }
 
+// Deprecated returns the names of the bundles that the database keeps as the
+// lower ends of upgrade graphs and Bundles leaves out.
+func (d *Database) Deprecated(ctx context.Context) ([]string, error) {
+	names, err := collect(ctx, d.db, scanText, `SELECT DISTINCT operatorbundle_name FROM properties WHERE type = ? ORDER BY 1`, typeDeprecated)
+	return names, d.wrap("list the deprecated bundles", err)
+}
+
 func listBundles(ctx context.Context, q querier, deprecated bool) ([]BundleRef, error) {
 	hidden := map[string]bool{}
 	if !deprecated {

@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -128,18 +129,18 @@ func (c *Content) Deprecate(ctx context.Context, bundles []*Bundle) ([]string, e
 			deprecated = append(deprecated, b.Pinned)
 		}
 	}
-	if len(deprecated) == 0 {
-		return nil, nil
-	}
+	return deprecated, c.DeprecateImages(ctx, byPackage)
+}
+
+// DeprecateImages is Deprecate for pull specs that are known to be in the
+// index, by operator.
+func (c *Content) DeprecateImages(ctx context.Context, byPackage map[string][]string) error {
 	var inDatabase []string
-	for _, name := range packages {
+	for _, name := range slices.Sorted(maps.Keys(byPackage)) {
 		images := byPackage[name]
-		if len(images) == 0 {
-			continue
-		}
 		hidden, err := c.InDatabase(ctx, name)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if !c.FileBased() || hidden {
 			inDatabase = append(inDatabase, images...)
@@ -147,23 +148,23 @@ func (c *Content) Deprecate(ctx context.Context, bundles []*Bundle) ([]string, e
 		}
 		p, err := c.Package(ctx, name)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if p, err = catalog.Deprecate(p, images); err != nil {
-			return nil, err
+			return err
 		}
 		if err := c.SetPackage(ctx, p); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if len(inDatabase) == 0 {
-		return deprecated, nil
+		return nil
 	}
 	edited, gone, err := c.db.Deprecate(ctx, inDatabase)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return deprecated, c.migrate(ctx, append(edited, gone...))
+	return c.migrate(ctx, append(edited, gone...))
 }
 
 func packagesOf(bundles []*catalog.Bundle) []string {
@@ -243,8 +244,12 @@ func (c *Content) Clear(ctx context.Context, toFiles bool) error {
 // Adopt replaces operators' parts of the catalog by those of a fragment. An
 // operator that the hidden database has leaves it: it has opted in.
 func (c *Content) Adopt(ctx context.Context, fragment *tree.Tree) error {
+	return c.adopt(ctx, fragment, fragment.Packages())
+}
+
+func (c *Content) adopt(ctx context.Context, fragment *tree.Tree, names []string) error {
 	var optedIn []string
-	for _, name := range fragment.Packages() {
+	for _, name := range names {
 		stored, err := c.InDatabase(ctx, name)
 		if err != nil {
 			return err

@@ -12,6 +12,10 @@ import (
 // Landing is a request on its way to a published index.
 type Landing struct {
 	Params *Params
+	// Source is the index whose content is edited, where that is another one
+	// than Params.FromIndex. That one, or none, still decides what the result
+	// is for, and is what is overwritten: a merge.
+	Source string
 	// Planned is called once the inputs are known, before anything is edited:
 	// it reports the request's own fields.
 	Planned func(ctx context.Context, base *Base, plan *Plan) error
@@ -74,8 +78,8 @@ func (s *Session) land(ctx context.Context, l *Landing, again bool) (*sdk.Publis
 		return nil, err
 	}
 	publication := &sdk.Publication{Image: built.Image, BuildTags: l.Params.BuildTags}
-	if l.Params.Overwrite && base != nil {
-		publication.Overwrite, publication.Base = base.Spec, base.Pinned
+	if over := plan.Deciding; l.Params.Overwrite && over != nil {
+		publication.Overwrite, publication.Base = over.Spec, over.Pinned
 	}
 	published, err := s.Job.Publish(ctx, publication)
 	if err != nil {
@@ -86,25 +90,24 @@ func (s *Session) land(ctx context.Context, l *Landing, again bool) (*sdk.Publis
 	})
 }
 
-// prepare is the step of the handlers' section 1.8.
+// prepare is the step of the handlers' section 1.8. The base is the index whose
+// content is edited.
 func (s *Session) prepare(ctx context.Context, l *Landing) (*Base, *Plan, error) {
-	p := l.Params
 	if err := s.Job.Statef(ctx, "Resolving the container images."); err != nil {
 		return nil, nil, err
 	}
-	var base *Base
-	if p.FromIndex != "" {
-		var err error
-		if base, err = s.Resolve(ctx, p.FromIndex); err != nil {
-			return nil, nil, err
-		}
-	}
-	plan, err := s.Plan(ctx, Wish{BinaryImage: p.BinaryImage, Scope: p.DistributionScope, AddArches: p.AddArches}, base)
+	base, plan, err := s.inputs(ctx, l)
 	if err != nil {
 		return nil, nil, err
 	}
 	fields := plan.Fields()
-	if base != nil {
+	switch {
+	case l.Source != "":
+		fields["source_from_index_resolved"] = base.Pinned
+		if plan.Deciding != nil {
+			fields["target_index_resolved"] = plan.Deciding.Pinned
+		}
+	case base != nil:
 		fields["from_index_resolved"] = base.Pinned
 	}
 	if err := s.Job.SetFields(ctx, fields); err != nil {
@@ -116,6 +119,30 @@ func (s *Session) prepare(ctx context.Context, l *Landing) (*Base, *Plan, error)
 		}
 	}
 	return base, plan, s.Job.Statef(ctx, "Building the index image for the architectures %s.", strings.Join(plan.Arches, ", "))
+}
+
+// inputs reads what must be known of the indexes.
+func (s *Session) inputs(ctx context.Context, l *Landing) (*Base, *Plan, error) {
+	p := l.Params
+	wish := Wish{BinaryImage: p.BinaryImage, Scope: p.DistributionScope, AddArches: p.AddArches}
+	var deciding *Base
+	var err error
+	if p.FromIndex != "" {
+		if deciding, err = s.Resolve(ctx, p.FromIndex); err != nil {
+			return nil, nil, err
+		}
+	}
+	if l.Source == "" {
+		plan, err := s.Plan(ctx, wish, deciding)
+		return deciding, plan, err
+	}
+	source, err := s.Resolve(ctx, l.Source)
+	if err != nil {
+		return nil, nil, err
+	}
+	wish.NoIndexVersion = versionNoTarget
+	plan, err := s.Plan(ctx, wish, deciding, source)
+	return source, plan, err
 }
 
 // Report writes back where the result can be found, for the types that show it.

@@ -22,6 +22,9 @@ type Plan struct {
 	Arches []string
 	// Created is the newest creation time of the inputs so far.
 	Created time.Time
+	// Deciding is the index whose scope and version count, and which the
+	// request may overwrite; nil without one.
+	Deciding *Base
 }
 
 // Wish is what a request asks of its plan.
@@ -37,7 +40,7 @@ type Wish struct {
 // whose scope and version count, others contribute their architectures; all
 // may be nil.
 func (s *Session) Plan(ctx context.Context, wish Wish, deciding *Base, others ...*Base) (*Plan, error) {
-	p := &Plan{Scope: scopeUnknown, Version: or(wish.NoIndexVersion, versionUnknown)}
+	p := &Plan{Scope: scopeUnknown, Version: or(wish.NoIndexVersion, versionUnknown), Deciding: deciding}
 	if deciding != nil {
 		p.Scope, p.Version = deciding.Scope, deciding.Version
 	}

@@ -68,7 +68,7 @@ func TestContractOfSubmissions(t *testing.T) {
 	}
 
 	// 2.1: the first checks, on every endpoint.
-	for _, path := range []string{add, rm, empty, fbc, deprec, "/builds/add-rm-batch", "/builds/regenerate-bundle-batch"} {
+	for _, path := range []string{add, rm, merge, empty, fbc, deprec, "/builds/add-rm-batch", "/builds/regenerate-bundle-batch"} {
 		status("2.1.1 nobody is authenticated", path, "", 401, "", `{}`)
 		bad("2.1.3 not well-formed JSON", path, "", `{`, `{"a":1} x`, "{\"a\":\"\xff\"}")
 		bad("2.1.4 not an object", path, "", `[]`, `"x"`, `1`, `null`)

@@ -50,7 +50,7 @@ var technologies = map[string][]string{
 	"github.com/gorilla/mux":                          {"core/api", "plugins/"},
 	"github.com/jackc/pgx/v5":                         {"core/store"},
 	"github.com/containers/image/v5":                  {"sdk/image"},
-	"github.com/operator-framework/operator-registry": {"sdk/catalog", "docs/"},
+	"github.com/operator-framework/operator-registry": {"sdk/catalog", "sdk/index", "docs/"},
 }
 
 type goPackage struct {

@@ -17,7 +17,6 @@ func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	if err != nil {
 		return err
 	}
-	defer session.Close()
 	published, err := session.Land(ctx, &index.Landing{
 		Params: &p.Params,
 		Planned: func(_ context.Context, base *index.Base, _ *index.Plan) error {

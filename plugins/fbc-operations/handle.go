@@ -19,7 +19,6 @@ func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	if err != nil {
 		return err
 	}
-	defer session.Close()
 	if err := job.Statef(ctx, "Resolving the fragments."); err != nil {
 		return err
 	}

@@ -32,7 +32,6 @@ func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	if err != nil {
 		return err
 	}
-	defer session.Close()
 	a := &add{Session: session, handler: h, params: p, read: make(map[string]*catalog.Bundle)}
 	if err := a.resolve(ctx); err != nil {
 		return err

@@ -17,7 +17,6 @@ func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	if err != nil {
 		return err
 	}
-	defer session.Close()
 	_, err = session.Land(ctx, &index.Landing{
 		Params: &p.Params,
 		Labels: p.Labels,

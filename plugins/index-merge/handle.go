@@ -37,7 +37,6 @@ func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	if err != nil {
 		return err
 	}
-	defer session.Close()
 	m := &merge{
 		Session: session, handler: h, params: p,
 		images: make(map[string]*index.Bundle), read: make(map[string]*catalog.Bundle),

@@ -19,7 +19,6 @@ func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	if err != nil {
 		return err
 	}
-	defer session.Close()
 	var missing []string
 	published, err := session.Land(ctx, &index.Landing{
 		Params: &p.Params,

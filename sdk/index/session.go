@@ -2,7 +2,6 @@ package index
 
 import (
 	"context"
-	"path/filepath"
 
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/image"
@@ -24,12 +23,8 @@ func (c *Config) Open(job *sdk.Job) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := image.New(image.Options{
-		CacheDir: filepath.Join(job.CacheDir, "images"),
-		Access:   func(ctx context.Context, spec string) (sdk.Access, error) { return job.Access(ctx, spec) },
+	client := stores.client.WithAccess(func(ctx context.Context, spec string) (sdk.Access, error) {
+		return job.Access(ctx, spec)
 	})
 	return &Session{Job: job, Client: client, config: c, stores: stores}, nil
 }
-
-// Close gives back what Open took.
-func (s *Session) Close() { s.Client.Close() }

@@ -14,12 +14,16 @@ import (
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/catalog/servecache"
 	"github.com/iib-engine/iib/sdk/catalog/tree"
+	"github.com/iib-engine/iib/sdk/image"
 	"github.com/iib-engine/iib/sdk/image/layer"
 )
 
 // stores are what a warm engine keeps of indexes: catalogs, pieces of layers,
 // unpacked databases. All of it can be made again from the images.
 type stores struct {
+	// client serves all jobs: what one has read or learned of a registry, the
+	// next need not.
+	client    *image.Client
 	layers    *layer.Store
 	trees     *tree.Store
 	caches    *servecache.Store
@@ -55,7 +59,8 @@ func (o *storeOpener) in(dir string) (*stores, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, sdk.Errorf(sdk.Unavailable, "make the store of databases: %v", err)
 	}
-	o.dir, o.open = dir, &stores{layers: layers, trees: trees, caches: caches, databases: databases{path}}
+	client := image.New(image.Options{CacheDir: filepath.Join(dir, "images")})
+	o.dir, o.open = dir, &stores{client: client, layers: layers, trees: trees, caches: caches, databases: databases{path}}
 	return o.open, nil
 }
 

@@ -174,9 +174,13 @@ func (c *Content) Package(ctx context.Context, name string) (*catalog.Package, e
 	return p, nil
 }
 
-// SetPackage replaces one operator's part of a file-based catalog.
+// SetPackage replaces one operator's part of a file-based catalog; an empty
+// one takes the operator out, if it is there.
 func (c *Content) SetPackage(ctx context.Context, p *catalog.Package) error {
 	var err error
+	if p.Empty() && !c.tree.Has(p.Name) {
+		return nil
+	}
 	if p.Empty() {
 		c.tree, err = c.tree.WithoutPackage(ctx, p.Name)
 		return err

@@ -160,11 +160,12 @@ func (c *Content) DeprecateImages(ctx context.Context, byPackage map[string][]st
 	if len(inDatabase) == 0 {
 		return nil
 	}
-	edited, gone, err := c.db.Deprecate(ctx, inDatabase)
+	// Those that are gone are among the edited ones.
+	edited, _, err := c.db.Deprecate(ctx, inDatabase)
 	if err != nil {
 		return err
 	}
-	return c.migrate(ctx, append(edited, gone...))
+	return c.migrate(ctx, edited)
 }
 
 func packagesOf(bundles []*catalog.Bundle) []string {

@@ -13,8 +13,8 @@ import (
 	"github.com/iib-engine/iib/sdk/image/imagetest"
 )
 
-// labelled pushes n versions of an operator that are for some OpenShift
-// versions; versions maps the number of a bundle to its label.
+// labelled pushes n versions of an operator; label tells for which OpenShift
+// versions the i-th is, or returns "" for a bundle without such a label.
 func (r *releases) labelled(operator, n int, label func(i int) string) (specs []string, list []catalogtest.Bundle) {
 	r.t.Helper()
 	for i, b := range catalogtest.Operator(11, operator, n) {
@@ -38,7 +38,9 @@ func (r *releases) filled(name string, kind indexKind, bundles ...string) string
 	return index
 }
 
-func mergeNames(kind indexKind) string { return strings.ReplaceAll(strings.ToLower(string(kind)), " ", "-") }
+func mergeNames(kind indexKind) string {
+	return strings.ReplaceAll(strings.ToLower(string(kind)), " ", "-")
+}
 
 func TestMergeAddsWhatOnlyTheTargetHas(t *testing.T) {
 	r := newReleases(t, startServer(t, ""))

@@ -173,7 +173,12 @@ func (d *Document) putFlow(m *yaml.Node, pairs []Pair) error {
 	if err != nil {
 		return err
 	}
-	d.edits = append(d.edits, edit{end, end, b.String()})
+	text := b.String()
+	if last := m.Content[len(m.Content)-1]; last.Kind == yaml.ScalarNode && last.Value == "" && last.Style&quoting == 0 && !isSpaceBefore(d.src, end) && d.src[end-1] != ':' {
+		// A comma would become a part of the tag that ends here.
+		text = " " + text
+	}
+	d.edits = append(d.edits, edit{end, end, text})
 	return nil
 }
 

@@ -98,7 +98,13 @@ func FuzzEdit(f *testing.F) {
 		if err := d.Put(m, Pair{"new key", List(Map(Pair{"a", Text(text)}))}); err != nil {
 			t.Fatalf("put in %q, line %d: %v", before, m.Line, err)
 		}
-		if err := d.Apply(); err != nil {
+		if err := d.Apply(); err != nil && m.Style&yaml.FlowStyle != 0 && d.offsets == nil {
+			// What may stand before a comma in braces has too many exceptions.
+			if string(d.Bytes()) != before {
+				t.Fatalf("%q was refused and became %q", before, d.Bytes())
+			}
+			return
+		} else if err != nil {
 			t.Fatalf("apply to %q, line %d: %v", before, m.Line, err)
 		}
 		if after := string(d.Bytes()); len(after) <= len(before) || !insertion(before, after) {

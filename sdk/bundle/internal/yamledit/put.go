@@ -199,20 +199,23 @@ func (d *Document) skipBlanks(pos int) int {
 }
 
 // column returns how many spaces stand before the keys of a block mapping. The
-// parser tells where its anchor or tag is, if it has one.
+// parser tells where its anchor or tag is, if it has one: they are the
+// mapping's if the line ends behind them, and else the first key's.
 func (d *Document) column(m *yaml.Node) (int, error) {
-	pos, ok := d.offset(m)
+	first, ok := d.offset(m)
 	if !ok {
 		return 0, fmt.Errorf("line %d: a mapping lies outside the text", m.Line)
 	}
-	properties := 0
-	if m.Anchor != "" {
-		properties++
+	for at := first; ; {
+		end, next := d.skipSome(at, 1)
+		if next == at {
+			break
+		}
+		if d.lineEnd(end) < next {
+			first = next
+		}
+		at = next
 	}
-	if m.Style&yaml.TaggedStyle != 0 {
-		properties++
-	}
-	_, first := d.skipSome(pos, properties)
 	line := sort.SearchInts(d.lines, first+1) - 1
 	return utf8.RuneCount(d.src[d.lines[line]:first]), nil
 }

@@ -25,7 +25,11 @@ func (d *Document) end(n *yaml.Node) (int, error) {
 		return d.lastEnd(n)
 	}
 	_, open := d.skipProperties(pos)
-	if open >= len(d.src) || (d.src[open] != '{' && d.src[open] != '[') {
+	bracket := byte('[')
+	if n.Kind == yaml.MappingNode {
+		bracket = '{'
+	}
+	if open >= len(d.src) || d.src[open] != bracket {
 		// A pair without braces in a sequence.
 		return d.lastEnd(n)
 	}

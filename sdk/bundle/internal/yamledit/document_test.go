@@ -196,6 +196,14 @@ func TestPutAddsAtTheEndOfAMapping(t *testing.T) {
 			"s:\n  a: |+\n    x\n\nz: 2\n", []any{"s"}, []Pair{{"b", Text("x")}},
 			"s:\n  a: |+\n    x\n\n  b: x\nz: 2\n",
 		},
+		"before a literal without a last newline": {
+			"s:\n  a: |\n    x", []any{"s"}, []Pair{{"b", Text("x")}, {"c", Text("z")}},
+			"s:\n  b: x\n  c: z\n  a: |\n    x",
+		},
+		"under an anchor of the first key": {
+			"s:\n  &x a: 1\nz: *x\n", []any{"s"}, []Pair{{"b", Text("x")}},
+			"s:\n  &x a: 1\n  b: x\nz: *x\n",
+		},
 		"after nothing": {
 			"s:\n  a:\nz: 2\n", []any{"s"}, []Pair{{"b", Text("x")}},
 			"s:\n  a:\n  b: x\nz: 2\n",

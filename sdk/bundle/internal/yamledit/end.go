@@ -25,7 +25,11 @@ func (d *Document) end(n *yaml.Node) (int, error) {
 		return d.lastEnd(n)
 	}
 	_, open := d.skipProperties(pos)
-	if open >= len(d.src) || (d.src[open] != '{' && d.src[open] != '[') {
+	bracket := byte('[')
+	if n.Kind == yaml.MappingNode {
+		bracket = '{'
+	}
+	if open >= len(d.src) || d.src[open] != bracket {
 		// A pair without braces in a sequence.
 		return d.lastEnd(n)
 	}
@@ -73,7 +77,12 @@ func (d *Document) lastEnd(n *yaml.Node) (int, error) {
 	return end, nil
 }
 
-// isUnwritten reports whether n is a null of which nothing is written.
+// isUnwritten reports whether n is a null of which nothing is written. A tag
+// that says nothing, a lone exclamation mark, leaves no trace in the node.
 func (d *Document) isUnwritten(n *yaml.Node) bool {
-	return d.offsets == nil && n.Kind == yaml.ScalarNode && n.Value == "" && n.Style == 0 && n.Anchor == ""
+	if d.offsets != nil || n.Kind != yaml.ScalarNode || n.Value != "" || n.Style != 0 || n.Anchor != "" {
+		return false
+	}
+	pos, ok := d.offset(n)
+	return !ok || pos >= len(d.src) || d.src[pos] != '!'
 }

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -23,6 +24,16 @@ var seeds = []string{
 // unquoted scalar and nothing else, so that a change to the scalar may have to
 // be refused.
 var tabbed = regexp.MustCompile(`(?:^|[\n\r\x{85}\x{2028}\x{2029}]) *\t`)
+
+// alone tells that a block scalar's header begins a line. The parser takes such
+// a line at any indentation, but only a block scalar there, so that a change
+// that needs quotes may have to be refused.
+func alone(src string, t token) bool {
+	before := strings.TrimRight(src[:t.start], " ")
+	_, width := utf8.DecodeLastRuneInString(before)
+	broken, _ := lineBreak([]byte(before[len(before)-width:]))
+	return t.style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 && (before == "" || broken > 0)
+}
 
 // FuzzEdit changes every scalar in part and adds to every mapping. Whatever
 // parses can be changed, and the change shows where it was asked for and
@@ -65,7 +76,9 @@ func FuzzEdit(f *testing.F) {
 			if err := d.Replace(n, []Part{{from, to, text}}); err != nil {
 				t.Fatalf("replace in %q, line %d: %v", src, n.Line, err)
 			}
-			if err := d.Apply(); err != nil {
+			if err := d.Apply(); err != nil && alone(src, token) {
+				return
+			} else if err != nil {
 				t.Fatalf("apply to %q, line %d: %v", src, n.Line, err)
 			}
 			if after := string(d.Bytes()); !strings.HasPrefix(after, src[:start]) || !strings.HasSuffix(after, src[token.end:]) {
@@ -85,7 +98,13 @@ func FuzzEdit(f *testing.F) {
 		if err := d.Put(m, Pair{"new key", List(Map(Pair{"a", Text(text)}))}); err != nil {
 			t.Fatalf("put in %q, line %d: %v", before, m.Line, err)
 		}
-		if err := d.Apply(); err != nil {
+		if err := d.Apply(); err != nil && m.Style&yaml.FlowStyle != 0 && d.offsets == nil {
+			// What may stand before a comma in braces has too many exceptions.
+			if string(d.Bytes()) != before {
+				t.Fatalf("%q was refused and became %q", before, d.Bytes())
+			}
+			return
+		} else if err != nil {
 			t.Fatalf("apply to %q, line %d: %v", before, m.Line, err)
 		}
 		if after := string(d.Bytes()); len(after) <= len(before) || !insertion(before, after) {

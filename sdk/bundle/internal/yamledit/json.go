@@ -72,12 +72,11 @@ func (p *jsonParser) value() (*yaml.Node, error) {
 		}
 	case string:
 		n.Style, n.Tag, n.Value = yaml.DoubleQuotedStyle, "!!str", token
-	case json.Number:
-		n.Tag, n.Value = "!!float", token.String()
-	case bool:
-		n.Tag, n.Value = "!!bool", fmt.Sprint(token)
 	case nil:
-		n.Tag, n.Value = "!!null", "null"
+		n.Value = "null"
+	default:
+		// A number or a boolean; the text tells, as it does in YAML.
+		n.Value = fmt.Sprint(token)
 	}
 	return n, nil
 }

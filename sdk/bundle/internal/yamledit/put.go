@@ -37,7 +37,8 @@ func Map(pairs ...Pair) *yaml.Node {
 
 // Put sets keys of a mapping that is part of the document. The value of a key
 // that is there is replaced; other keys are added at the mapping's end, in the
-// order given and in the mapping's own style. A mapping takes one Put before
+// order given and in the mapping's own style; at its beginning if the document
+// ends within a literal, without a line break. A mapping takes one Put before
 // each Apply.
 func (d *Document) Put(m *yaml.Node, pairs ...Pair) error {
 	if m.Kind != yaml.MappingNode {
@@ -63,13 +64,7 @@ func (d *Document) Put(m *yaml.Node, pairs ...Pair) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	if err := d.putNew(m, missing); err != nil {
-		return err
-	}
-	for _, p := range missing {
-		m.Content = append(m.Content, Text(p.Key), p.Value)
-	}
-	return nil
+	return d.putNew(m, missing)
 }
 
 // putOver replaces the value of the pair at m.Content[i].
@@ -84,7 +79,7 @@ func (d *Document) putOver(m *yaml.Node, i int, p Pair) error {
 	}
 	text := colon + " " + d.flow(p.Value)
 	if m.Style&yaml.FlowStyle == 0 && p.Value.Kind != yaml.ScalarNode {
-		column, err := d.column(m)
+		_, column, err := d.keys(m)
 		if err != nil {
 			return err
 		}
@@ -119,26 +114,47 @@ func (d *Document) valueSpan(key, value *yaml.Node) (start, end int, colon strin
 }
 
 func (d *Document) putNew(m *yaml.Node, pairs []Pair) error {
+	added := Map(pairs...)
 	if m.Style&yaml.FlowStyle != 0 {
-		return d.putFlow(m, pairs)
+		if err := d.putFlow(m, pairs); err != nil {
+			return err
+		}
+		m.Content = append(m.Content, added.Content...)
+		return nil
 	}
 	end, err := d.end(m)
 	if err != nil {
 		return err
 	}
-	column, err := d.column(m)
+	first, column, err := d.keys(m)
 	if err != nil {
 		return err
 	}
-	text := d.blockOf(Map(pairs...), column)
+	text := d.blockOf(added, column)
 	pos := d.lineEnd(end)
-	if width, _ := lineBreak(d.src[pos:]); width > 0 {
-		pos += width
-	} else {
+	width, _ := lineBreak(d.src[pos:])
+	switch {
+	case width == 0 && endsInBlock(m):
+		// A line break behind the last value would become a part of it.
+		pos, text = first, text[column:]+strings.Repeat(" ", column)
+		m.Content = append(added.Content, m.Content...)
+	case width == 0:
 		text = d.newline() + strings.TrimSuffix(text, d.newline())
+		m.Content = append(m.Content, added.Content...)
+	default:
+		pos += width
+		m.Content = append(m.Content, added.Content...)
 	}
 	d.edits = append(d.edits, edit{pos, pos, text})
 	return nil
+}
+
+// endsInBlock reports whether the last value in n is a literal or folded one.
+func endsInBlock(n *yaml.Node) bool {
+	for len(n.Content) > 0 {
+		n = n.Content[len(n.Content)-1]
+	}
+	return n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0
 }
 
 func (d *Document) putFlow(m *yaml.Node, pairs []Pair) error {
@@ -173,7 +189,12 @@ func (d *Document) putFlow(m *yaml.Node, pairs []Pair) error {
 	if err != nil {
 		return err
 	}
-	d.edits = append(d.edits, edit{end, end, b.String()})
+	text := b.String()
+	if last := m.Content[len(m.Content)-1]; last.Kind == yaml.ScalarNode && last.Value == "" && last.Style&quoting == 0 && !isSpaceBefore(d.src, end) && d.src[end-1] != ':' {
+		// A comma would become a part of the tag that ends here.
+		text = " " + text
+	}
+	d.edits = append(d.edits, edit{end, end, text})
 	return nil
 }
 
@@ -193,23 +214,27 @@ func (d *Document) skipBlanks(pos int) int {
 	return pos
 }
 
-// column returns how many spaces stand before the keys of a block mapping. The
-// parser tells where its anchor or tag is, if it has one.
-func (d *Document) column(m *yaml.Node) (int, error) {
-	pos, ok := d.offset(m)
+// keys returns where the first key of a block mapping is, and how many spaces
+// stand before each of them. The parser tells where the anchor or tag is, if
+// there is one: they are the mapping's if the line ends behind them, and else
+// the first key's.
+func (d *Document) keys(m *yaml.Node) (first, column int, err error) {
+	first, ok := d.offset(m)
 	if !ok {
-		return 0, fmt.Errorf("line %d: a mapping lies outside the text", m.Line)
+		return 0, 0, fmt.Errorf("line %d: a mapping lies outside the text", m.Line)
 	}
-	properties := 0
-	if m.Anchor != "" {
-		properties++
+	for at := first; ; {
+		end, next := d.skipSome(at, 1)
+		if next == at {
+			break
+		}
+		if d.lineEnd(end) < next {
+			first = next
+		}
+		at = next
 	}
-	if m.Style&yaml.TaggedStyle != 0 {
-		properties++
-	}
-	_, first := d.skipSome(pos, properties)
 	line := sort.SearchInts(d.lines, first+1) - 1
-	return utf8.RuneCount(d.src[d.lines[line]:first]), nil
+	return first, utf8.RuneCount(d.src[d.lines[line]:first]), nil
 }
 
 // newline returns the line break that the document's first line ends with.

@@ -137,6 +137,9 @@ func doubleQuotedBody(text string) string {
 // rewritten returns the edit that writes a scalar anew.
 func (d *Document) rewritten(t token, n *yaml.Node, value string) edit {
 	text := d.scalar(value)
+	if t.style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {
+		text = doubleQuoted(value)
+	}
 	if t.comment != "" {
 		text += " " + t.comment
 	}

@@ -212,6 +212,12 @@ func scanText(rows *sql.Rows) (string, error) {
 	return s.String, err
 }
 
+func scanPair(rows *sql.Rows) ([2]string, error) {
+	var a, b sql.NullString
+	err := rows.Scan(&a, &b)
+	return [2]string{a.String, b.String}, err
+}
+
 func textSet(ctx context.Context, q querier, query string, args ...any) (map[string]bool, error) {
 	list, err := collect(ctx, q, scanText, query, args...)
 	if err != nil {

@@ -78,13 +78,13 @@ func (t *dbtx) addGroup(pkg string, bundles []*Bundle, opts AddOptions) error {
 
 // owners maps the bundles of all other packages to them.
 func (t *dbtx) owners(pkg string) (map[string]string, error) {
-	pairs, err := collect(t.ctx, t, scanTyped, `SELECT DISTINCT operatorbundle_name, package_name FROM channel_entry WHERE package_name <> ?`, pkg)
+	pairs, err := collect(t.ctx, t, scanPair, `SELECT DISTINCT operatorbundle_name, package_name FROM channel_entry WHERE package_name <> ?`, pkg)
 	if err != nil {
 		return nil, err
 	}
 	owners := make(map[string]string, len(pairs))
 	for _, p := range pairs {
-		owners[p.Type] = p.Value
+		owners[p[0]] = p[1]
 	}
 	return owners, nil
 }

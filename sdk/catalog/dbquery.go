@@ -51,14 +51,14 @@ func listBundles(ctx context.Context, q querier, deprecated bool) ([]BundleRef, 
 	if err != nil {
 		return nil, err
 	}
-	placed, err := collect(ctx, q, scanTyped, `SELECT DISTINCT package_name, operatorbundle_name FROM channel_entry
+	placed, err := collect(ctx, q, scanPair, `SELECT DISTINCT package_name, operatorbundle_name FROM channel_entry
 		WHERE operatorbundle_name IN (SELECT name FROM operatorbundle) ORDER BY 1, 2`)
 	if err != nil {
 		return nil, err
 	}
 	var refs []BundleRef
 	for _, p := range placed {
-		pkg, name := p.Type, p.Value
+		pkg, name := p[0], p[1]
 		if hidden[name] {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/operator-framework/operator-registry/alpha/declcfg"
 	"github.com/operator-framework/operator-registry/pkg/registry"
@@ -61,10 +62,15 @@ func (g *graph) render(ctx context.Context, q querier) (*Package, error) {
 		}
 		p.Blobs = append(p.Blobs, blob)
 	}
-	for _, bundle := range slices.Sorted(maps.Keys(bundles)) {
-		n := g.nodes[bundle]
-		rows, err := loadRows(ctx, q, bundle)
-		if err != nil {
+	names := slices.Sorted(maps.Keys(bundles))
+	described, err := describeBundles(ctx, q, names)
+	if err != nil {
+		return nil, err
+	}
+	for _, bundle := range names {
+		n, rows := g.nodes[bundle], described[bundle]
+		// One bundle's manifests at a time: together they are large.
+		if err := rows.loadManifests(ctx, q, bundle); err != nil {
 			return nil, err
 		}
 		b, err := rows.render(g.name, n.name, n.image, n.version)
@@ -116,36 +122,71 @@ func headIcon(ctx context.Context, q querier, bundle string) (*declcfg.Icon, err
 	return icon, nil
 }
 
-// loadRows reads everything about one bundle but its place in the graph.
-func loadRows(ctx context.Context, q querier, bundle string) (*bundleRows, error) {
+func (r *bundleRows) loadManifests(ctx context.Context, q querier, bundle string) error {
 	if err := checkSize(ctx, q, bundle); err != nil {
-		return nil, err
+		return err
 	}
-	var r bundleRows
 	texts, err := collect(ctx, q, scanText, `SELECT bundle FROM operatorbundle WHERE name = ?`, bundle)
+	if err != nil {
+		return err
+	}
+	r.text = strings.Join(texts, "")
+	if r.csv, err = csvIn(r.text); err != nil {
+		return sdk.Errorf(sdk.Invalid, "the stored objects of bundle %s: %v", bundle, err)
+	}
+	return nil
+}
+
+// describeBundles reads the images, properties and dependencies of bundles.
+// Their tables have no index, so each is gone through once for all bundles.
+func describeBundles(ctx context.Context, q querier, bundles []string) (map[string]*bundleRows, error) {
+	list, err := json.Marshal(bundles)
 	if err != nil {
 		return nil, err
 	}
-	if len(texts) > 0 {
-		r.text = texts[0]
+	described := make(map[string]*bundleRows, len(bundles))
+	for _, name := range bundles {
+		described[name] = &bundleRows{}
 	}
-	if r.csv, err = csvIn(r.text); err != nil {
-		return nil, sdk.Errorf(sdk.Invalid, "the stored objects of bundle %s: %v", bundle, err)
-	}
-	if r.images, err = collect(ctx, q, scanText, `SELECT DISTINCT image FROM related_image WHERE operatorbundle_name = ? AND image IS NOT NULL ORDER BY image`, bundle); err != nil {
+	const ofBundles = ` WHERE operatorbundle_name IN (SELECT value FROM json_each(?))`
+
+	images, err := collect(ctx, q, scanPair, `SELECT DISTINCT operatorbundle_name, image FROM related_image`+ofBundles+` AND image IS NOT NULL ORDER BY image`, string(list))
+	if err != nil {
 		return nil, err
 	}
-	if r.props, err = collect(ctx, q, scanTyped, `SELECT DISTINCT CAST(type AS TEXT), CAST(value AS TEXT) FROM properties WHERE operatorbundle_name = ?`, bundle); err != nil {
+	for _, row := range images {
+		r := described[row[0]]
+		r.images = append(r.images, row[1])
+	}
+	props, err := collect(ctx, q, scanOwned, `SELECT DISTINCT operatorbundle_name, CAST(type AS TEXT), CAST(value AS TEXT) FROM properties`+ofBundles, string(list))
+	if err != nil {
 		return nil, err
 	}
-	r.deps, err = collect(ctx, q, scanTyped, `SELECT DISTINCT CAST(type AS TEXT), CAST(value AS TEXT) FROM dependencies WHERE operatorbundle_name = ?`, bundle)
-	return &r, err
+	for _, row := range props {
+		r := described[row.bundle]
+		r.props = append(r.props, row.typedValue)
+	}
+	deps, err := collect(ctx, q, scanOwned, `SELECT DISTINCT operatorbundle_name, CAST(type AS TEXT), CAST(value AS TEXT) FROM dependencies`+ofBundles, string(list))
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range deps {
+		r := described[row.bundle]
+		r.deps = append(r.deps, row.typedValue)
+	}
+	return described, nil
 }
 
-func scanTyped(rows *sql.Rows) (typedValue, error) {
-	var typ, value sql.NullString
-	err := rows.Scan(&typ, &value)
-	return typedValue{typ.String, value.String}, err
+// ownedValue is a property or a dependency with the bundle that has it.
+type ownedValue struct {
+	bundle string
+	typedValue
+}
+
+func scanOwned(rows *sql.Rows) (ownedValue, error) {
+	var bundle, typ, value sql.NullString
+	err := rows.Scan(&bundle, &typ, &value)
+	return ownedValue{bundle.String, typedValue{typ.String, value.String}}, err
 }
 
 // csvIn finds the CSV among concatenated objects. No objects have none; the

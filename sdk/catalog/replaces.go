@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/blang/semver/v4"
@@ -109,7 +110,8 @@ func (g *graph) decide(heads map[string]candidate, highest candidate, defaultCha
 		return nil, sdk.Errorf(sdk.Invalid, "package %s would have more than one bundle with its highest version, %s; one of them is %s", g.name, highest.version, highest.name)
 	}
 	names := map[string]string{}
-	for channel, head := range heads {
+	for _, channel := range slices.Sorted(maps.Keys(heads)) {
+		head := heads[channel]
 		if head.rivals > 1 {
 			return nil, sdk.Errorf(sdk.Invalid, "channel %s of package %s would have more than one bundle with its highest version, %s; one of them is %s", channel, g.name, head.version, head.name)
 		}
@@ -143,7 +145,8 @@ func (g *graph) rewalk(heads map[string]string) error {
 	g.channels = map[string]*channel{}
 	g.tip = 0
 	g.listed = true
-	for name, head := range heads {
+	for _, name := range slices.Sorted(maps.Keys(heads)) {
+		head := heads[name]
 		if g.nodes[head].deprecated {
 			continue // nobody may install from here any more
 		}

@@ -22,27 +22,50 @@ func (s Spec) OnDisk(tb testing.TB) fs.FS {
 	return os.DirFS(dir)
 }
 
-// Meter measures a benchmark from now on, besides time and allocations: the
-// returned function reports CPU seconds per operation, which other work on the
-// machine does not spoil, and the peak of resident memory, where the system
-// tells it. Call it before the loop, and the function after it.
-func Meter(b *testing.B) (report func()) {
+// Meter measures a benchmark besides time and allocations: CPU seconds per
+// operation, which other work on the machine does not spoil, and the peak of
+// resident memory, where the system tells it.
+type Meter struct {
+	b       *testing.B
+	used    time.Duration
+	since   time.Duration
+	measure bool
+}
+
+// StartMeter returns a meter that runs. Call it before the loop.
+func StartMeter(b *testing.B) *Meter {
 	b.ReportAllocs()
 	runtime.GC()
 	// Linux resets the high-water mark of the resident set.
 	reset := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
-	start := cpuTime()
-	return func() {
-		b.ReportMetric((cpuTime()-start).Seconds()/float64(b.N), "CPU-s/op")
-		status, err := os.ReadFile("/proc/self/status")
-		if reset != nil || err != nil {
-			return
-		}
-		for line := range strings.Lines(string(status)) {
-			var kb float64
-			if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kb); err == nil {
-				b.ReportMetric(kb/1024, "MiB-peak")
-			}
+	return &Meter{b: b, since: cpuTime(), measure: reset == nil}
+}
+
+// Pause stops the benchmark's timer, and Resume starts it again, with the meter.
+func (m *Meter) Pause() {
+	m.b.StopTimer()
+	m.used += cpuTime() - m.since
+}
+
+// Resume ends a Pause.
+func (m *Meter) Resume() {
+	m.since = cpuTime()
+	m.b.StartTimer()
+}
+
+// Report adds what was measured to the benchmark's result. Call it after the
+// loop.
+func (m *Meter) Report() {
+	m.used += cpuTime() - m.since
+	m.b.ReportMetric(m.used.Seconds()/float64(m.b.N), "CPU-s/op")
+	status, err := os.ReadFile("/proc/self/status")
+	if !m.measure || err != nil {
+		return
+	}
+	for line := range strings.Lines(string(status)) {
+		var kb float64
+		if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kb); err == nil {
+			m.b.ReportMetric(kb/1024, "MiB-peak")
 		}
 	}
 }

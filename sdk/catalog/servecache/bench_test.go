@@ -18,12 +18,12 @@ func BenchmarkCacheFull(b *testing.B) {
 			f := newFixture(b)
 			t := f.load(b, fsys)
 			b.SetBytes(t.Size())
-			report := catalogtest.Meter(b)
+			meter := catalogtest.StartMeter(b)
 			for b.Loop() {
 				cold := newFixture(b)
 				cold.build(b, t, format)
 			}
-			report()
+			meter.Report()
 		})
 	}
 }
@@ -37,7 +37,7 @@ func BenchmarkCacheLayer(b *testing.B) {
 			f := newFixture(b)
 			t := f.load(b, fsys)
 			f.build(b, t, format)
-			report := catalogtest.Meter(b)
+			meter := catalogtest.StartMeter(b)
 			for b.Loop() {
 				cold := newFixture(b)
 				l, err := f.build(b, t, format).Layer(b.Context(), cold.layers, filepath.Join(b.TempDir(), "layer"), LayerOptions{})
@@ -46,7 +46,7 @@ func BenchmarkCacheLayer(b *testing.B) {
 				}
 				b.ReportMetric(float64(l.Size)/1e6, "MB-layer")
 			}
-			report()
+			meter.Report()
 		})
 	}
 }
@@ -62,22 +62,64 @@ func BenchmarkCacheIncremental(b *testing.B) {
 			t := f.load(b, fsys)
 			f.layer(b, f.build(b, t, format))
 			dir := b.TempDir()
-			report := catalogtest.Meter(b)
+			meter := catalogtest.StartMeter(b)
 			for i := 0; b.Loop(); i++ {
-				b.StopTimer()
+				meter.Pause()
 				pkg := i % spec.Packages
 				edited, err := t.WithPackage(b.Context(), spec.Name(pkg), spec.Package(pkg, spec.Bundles+1))
 				if err != nil {
 					b.Fatal(err)
 				}
-				b.StartTimer()
+				meter.Resume()
 				l, err := f.build(b, edited, format).Layer(b.Context(), f.layers, filepath.Join(dir, "layer"), LayerOptions{})
 				if err != nil {
 					b.Fatal(err)
 				}
 				b.ReportMetric(float64(l.Size)/1e6, "MB-layer")
 			}
-			report()
+			meter.Report()
+		})
+	}
+}
+
+// BenchmarkVerify verifies the cache of a catalog whose files were verified
+// before, but one.
+func BenchmarkVerify(b *testing.B) {
+	fsys := catalogtest.Large.OnDisk(b)
+	spec := catalogtest.Large
+	for name, warm := range map[string]bool{"cold": false, "warm": true} {
+		b.Run(name, func(b *testing.B) {
+			f := newFixture(b)
+			t := f.load(b, fsys)
+			c := f.build(b, t, Pogreb)
+			dir := b.TempDir()
+			if warm {
+				if err := c.Verify(b.Context(), dir); err != nil {
+					b.Fatal(err)
+				}
+			}
+			meter := catalogtest.StartMeter(b)
+			for i := 0; b.Loop(); i++ {
+				meter.Pause()
+				if warm {
+					pkg := i % spec.Packages
+					edited, err := t.WithPackage(b.Context(), spec.Name(pkg), spec.Package(pkg, spec.Bundles+1))
+					if err != nil {
+						b.Fatal(err)
+					}
+					c = f.build(b, edited, Pogreb)
+				} else {
+					c = newFixture(b).build(b, t, Pogreb)
+				}
+				if _, err := c.Digest(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				meter.Resume()
+				if err := c.Verify(b.Context(), dir); err != nil {
+					b.Fatal(err)
+				}
+			}
+			meter.Report()
 		})
 	}
 }
@@ -89,13 +131,13 @@ func BenchmarkCheck(b *testing.B) {
 		b.Run(string(format), func(b *testing.B) {
 			f := newFixture(b)
 			c := f.build(b, f.load(b, fsys), format)
-			report := catalogtest.Meter(b)
+			meter := catalogtest.StartMeter(b)
 			for b.Loop() {
 				if err := c.Check(b.Context(), b.TempDir()); err != nil {
 					b.Fatal(err)
 				}
 			}
-			report()
+			meter.Report()
 		})
 	}
 }
@@ -105,7 +147,7 @@ func BenchmarkCacheReference(b *testing.B) {
 	fsys := catalogtest.Large.OnDisk(b)
 	for _, format := range formats {
 		b.Run(string(format), func(b *testing.B) {
-			report := catalogtest.Meter(b)
+			meter := catalogtest.StartMeter(b)
 			for b.Loop() {
 				c, err := cache.New(filepath.Join(b.TempDir(), "cache"), cache.WithFormat(string(format)))
 				if err != nil {
@@ -118,7 +160,7 @@ func BenchmarkCacheReference(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			report()
+			meter.Report()
 		})
 	}
 }

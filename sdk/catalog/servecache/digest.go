@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 
@@ -60,35 +61,54 @@ func (c *Cache) pogrebDigest(ctx context.Context) (string, error) {
 	return h.String(), nil
 }
 
-// hashMetas hashes the normalized metas. Those of a package are in its state
-// in order, but other packages' may lie between them in the catalog.
-func (c *Cache) hashMetas(ctx context.Context, h *fnv64) error {
-	type cursor struct {
-		state *state
-		next  int
-		off   int64
-		sum   uint32
-	}
-	cursors := make(map[string]*cursor, len(c.states))
-	for _, s := range c.states {
-		cursors[s.pkg] = &cursor{state: s, off: s.offset(normalSection)}
-	}
-	buf := make([]byte, 256<<10)
-	hashRun := func(run tree.Run) error {
-		at := cursors[run.Package]
-		var size int64
-		for _, n := range at.state.Normal[at.next : at.next+run.Metas] {
-			size += n
+// place is where the normalized metas of a run lie in a state.
+type place struct {
+	tree.Run
+	state *state
+	// first is the number of the first meta in the state.
+	first     int
+	off, size int64
+}
+
+// places yields the places of all metas in the order of the catalog. Those of
+// a package follow each other in its state, but other packages' may lie between
+// them in the catalog.
+func (c *Cache) places() iter.Seq[place] {
+	return func(yield func(place) bool) {
+		next := make(map[string]*place, len(c.states))
+		for _, s := range c.states {
+			next[s.pkg] = &place{state: s, off: s.offset(normalSection)}
 		}
-		r, err := at.state.open(c.store.states, at.off, size)
+		for run := range c.tree.Runs() {
+			at := next[run.Package]
+			at.Run, at.size = run, 0
+			for _, n := range at.state.Normal[at.first : at.first+run.Metas] {
+				at.size += n
+			}
+			if !yield(*at) {
+				return
+			}
+			at.first += run.Metas
+			at.off += at.size
+		}
+	}
+}
+
+// hashMetas hashes the normalized metas.
+func (c *Cache) hashMetas(ctx context.Context, h *fnv64) error {
+	sums := make(map[*state]uint32, len(c.states))
+	buf := make([]byte, 256<<10)
+	hashRun := func(at place) error {
+		r, err := at.state.open(c.store.states, at.off, at.size)
 		if err != nil {
 			return err
 		}
 		defer r.Close()
+		sum := sums[at.state]
 		for {
 			n, err := r.Read(buf)
 			_, _ = h.Write(buf[:n])
-			at.sum = crc32.Update(at.sum, castagnoli, buf[:n])
+			sum = crc32.Update(sum, castagnoli, buf[:n])
 			if err == io.EOF {
 				break
 			}
@@ -96,18 +116,17 @@ func (c *Cache) hashMetas(ctx context.Context, h *fnv64) error {
 				return err
 			}
 		}
-		at.next += run.Metas
-		at.off += size
-		if at.next == len(at.state.Normal) && at.sum != at.state.Sums[normalSection] {
+		sums[at.state] = sum
+		if at.first+at.Metas == len(at.state.Normal) && sum != at.state.Sums[normalSection] {
 			return at.state.damaged(c.store.states)
 		}
 		return nil
 	}
-	for run := range c.tree.Runs() {
+	for at := range c.places() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := hashRun(run); err != nil {
+		if err := hashRun(at); err != nil {
 			return err
 		}
 	}
@@ -156,21 +175,21 @@ func hashFramed(h *fnv64, buf *bufio.Reader, r io.Reader, s *state, records ...s
 
 // hashCustoms hashes the records of custom metas of all packages. They are few.
 func (c *Cache) hashCustoms(h *fnv64, buf *bufio.Reader) error {
-	type place struct {
+	type custom struct {
 		state *state
 		rec   stateRecord
 		off   int64
 	}
-	var places []place
+	var customs []custom
 	for _, s := range c.states {
 		off := s.offset(customSection)
 		for _, rec := range s.Customs {
-			places = append(places, place{s, rec, off})
+			customs = append(customs, custom{s, rec, off})
 			off += rec.Frame
 		}
 	}
-	slices.SortFunc(places, func(a, b place) int { return strings.Compare(a.rec.Key, b.rec.Key) })
-	for _, p := range places {
+	slices.SortFunc(customs, func(a, b custom) int { return strings.Compare(a.rec.Key, b.rec.Key) })
+	for _, p := range customs {
 		r, err := p.state.openRecord(c.store.states, p.off, p.rec)
 		if err != nil {
 			return err

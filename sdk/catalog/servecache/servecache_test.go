@@ -2,12 +2,14 @@ package servecache
 
 import (
 	"bytes"
+	"context"
 	"encoding/gob"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -176,6 +178,9 @@ func equal(t *testing.T, c *Cache) {
 	if err := CheckDir(t.Context(), ours, c.tree.FS()); err != nil {
 		t.Errorf("the reference refuses the cache: %v", err)
 	}
+	if err := c.Verify(t.Context(), t.TempDir()); err != nil {
+		t.Errorf("verify: %v", err)
+	}
 	if d := cmp.Diff(content(t, c.format, reference), content(t, c.format, ours)); d != "" {
 		t.Errorf("content (-reference +ours):\n%s", d)
 	}
@@ -266,13 +271,52 @@ func TestCheckFindsATamperedDigest(t *testing.T) {
 	for _, format := range formats {
 		f := newFixture(t)
 		c := f.build(t, f.load(t, catalogtest.Spec{Packages: 1, Bundles: 1}.FS()), format)
-		if err := c.Check(t.Context(), t.TempDir()); err != nil {
-			t.Errorf("%s: %v", format, err)
+		for name, check := range map[string]func(context.Context, string) error{"check": c.Check, "verify": c.Verify} {
+			c.digest.value = ""
+			if err := check(t.Context(), t.TempDir()); err != nil {
+				t.Errorf("%s, %s: %v", format, name, err)
+			}
+			c.digest.value = "bad"
+			if err := check(t.Context(), t.TempDir()); err == nil {
+				t.Errorf("%s, %s: a wrong digest passes", format, name)
+			}
 		}
-		c.digest.value = "bad"
-		if err := c.Check(t.Context(), t.TempDir()); err == nil {
-			t.Errorf("%s: a wrong digest passes", format)
-		}
+	}
+}
+
+// Verify finds each kind of mistake that its steps are there for.
+func TestVerifyFinds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		harm func(*Cache)
+		says string
+	}{
+		"metas that are not opm's": {func(c *Cache) {
+			// As if two packages had been mixed up.
+			other := *c.states[1]
+			other.pkg = c.states[0].pkg
+			c.states[0] = &other
+			c.digest.value = ""
+		}, "opm reads other text"},
+		"a record that is not there": {func(c *Cache) {
+			s := *c.states[0]
+			s.Bundles = slices.Clone(s.Bundles)
+			s.Bundles[0].Key = s.Bundles[0].Key[:len(s.Bundles[0].Key)-1] + "?"
+			c.states[0] = &s
+		}, "does not find record"},
+		"a value that is another": {func(c *Cache) { c.packages[10] ^= 1 }, "its content gives"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			c := f.build(t, f.load(t, catalogtest.Spec{Packages: 3, Bundles: 2, Text: 300}.FS()), Pogreb)
+			if _, err := c.Digest(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			tc.harm(c)
+			err := c.Verify(t.Context(), t.TempDir())
+			if sdk.CodeOf(err) != sdk.Internal || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("error %v, want Internal and %q", err, tc.says)
+			}
+		})
 	}
 }
 

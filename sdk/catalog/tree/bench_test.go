@@ -37,12 +37,12 @@ func BenchmarkImport(b *testing.B) {
 			if _, err := trees.Import(b.Context(), "base", tree.FromFS(fsys)); err != nil {
 				b.Fatal(err)
 			}
-			report := catalogtest.Meter(b)
+			meter := catalogtest.StartMeter(b)
 			for b.Loop() {
 				if !warm {
-					b.StopTimer()
+					meter.Pause()
 					trees, _ = stores(b)
-					b.StartTimer()
+					meter.Resume()
 				}
 				t, err := trees.Import(b.Context(), "base", tree.FromFS(fsys))
 				if err != nil {
@@ -50,7 +50,7 @@ func BenchmarkImport(b *testing.B) {
 				}
 				b.SetBytes(t.Size())
 			}
-			report()
+			meter.Report()
 		})
 	}
 }
@@ -69,7 +69,7 @@ func BenchmarkEditLayer(b *testing.B) {
 	if _, err := t.Layer(b.Context(), layers, filepath.Join(dir, "base"), tree.LayerOptions{}); err != nil {
 		b.Fatal(err)
 	}
-	report := catalogtest.Meter(b)
+	meter := catalogtest.StartMeter(b)
 	for i := 0; b.Loop(); i++ {
 		base, err := trees.Import(b.Context(), "base", nil)
 		if err != nil {
@@ -91,7 +91,7 @@ func BenchmarkEditLayer(b *testing.B) {
 		b.ReportMetric(float64(l.Size)/1e6, "MB-layer")
 		b.SetBytes(edited.Size())
 	}
-	report()
+	meter.Report()
 }
 
 // BenchmarkFloor is what no engine can do without on the same bytes: read,

@@ -158,6 +158,18 @@ func (t *Tree) Files() iter.Seq2[string, int64] {
 	}
 }
 
+// CatalogFiles yields the paths of the files that opm reads, in its order: all
+// but those that are ignored.
+func (t *Tree) CatalogFiles() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, e := range t.files {
+			if e.Scan != nil && !yield(e.Path) {
+				return
+			}
+		}
+	}
+}
+
 // Packages returns the names of all packages that have any meta, sorted.
 func (t *Tree) Packages() []string {
 	names := slices.Sorted(maps.Keys(t.holders))
@@ -200,21 +212,21 @@ func (t *Tree) PackageSize(pkg string) int64 {
 	return n
 }
 
-// Run is a number of metas of one package that follow each other.
+// Run is a number of metas of one package that follow each other in a file.
 type Run struct {
-	Package string
-	Metas   int
+	File, Package string
+	Metas         int
 }
 
 // Runs yields whose metas come in which order, in the order in which opm reads
 // the catalog: files as fs.WalkDir visits them, metas as they stand in a file.
 func (t *Tree) Runs() iter.Seq[Run] {
 	return func(yield func(Run) bool) {
-		var run Run
 		for _, e := range t.files {
 			if e.Scan == nil {
 				continue
 			}
+			run := Run{File: e.Path}
 			for i := range e.Scan.Items {
 				owner := e.Scan.Items[i].owner()
 				if run.Metas > 0 && run.Package != owner {
@@ -226,11 +238,20 @@ func (t *Tree) Runs() iter.Seq[Run] {
 				run.Package = owner
 				run.Metas++
 			}
-		}
-		if run.Metas > 0 {
-			yield(run)
+			if run.Metas > 0 && !yield(run) {
+				return
+			}
 		}
 	}
+}
+
+// FileDigest identifies the content of a file, "sha256:..."; "" if there is no
+// such file.
+func (t *Tree) FileDigest(name string) string {
+	if e := t.file(name); e != nil {
+		return e.Key.String()
+	}
+	return ""
 }
 
 // file returns the entry of a file, or nil.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/iib-engine/iib/plugins/registry/internal/access"
@@ -22,6 +23,10 @@ type Settings struct {
 	Writers []string `hcl:"writers,optional" doc:"Who may push and restore where no repository block says."`
 	Admins  []string `hcl:"admins,optional" doc:"Who may do everything where no repository block says. Without any list, everybody."`
 
+	UsersFile string          `hcl:"users_file,optional" doc:"An htpasswd file with bcrypt hashes: users that the engine does not know. The plugin block needs pass_authorization."`
+	Robots    []RobotSettings `hcl:"robot,block" doc:"An account for a program."`
+	TokenLife time.Duration   `hcl:"token_life,optional" doc:"How long the token is good for that a client gets for a password."`
+
 	Repositories []RepositorySettings `hcl:"repository,block" doc:"What holds for some repositories; the first block that fits and says a thing decides it."`
 }
 
@@ -41,6 +46,12 @@ type RepositorySettings struct {
 	Retain *RetainSettings `hcl:"retain,block" doc:"Ends old tags by itself."`
 }
 
+// RobotSettings are an account for a program.
+type RobotSettings struct {
+	Name   string     `hcl:"name,label" doc:"What the program gives as its user name; by custom team+purpose."`
+	Secret sdk.Secret `hcl:"secret" doc:"What it gives as its password."`
+}
+
 // RetainSettings are which tags stay; the others are deleted, into the history.
 type RetainSettings struct {
 	Tags   string        `hcl:"tags,optional" doc:"A regular expression; only tags that match all of it are ended. Without it, any."`
@@ -56,6 +67,7 @@ func defaultSettings() Settings {
 		CollectEvery: 5 * time.Minute,
 		AuditFor:     90 * 24 * time.Hour,
 		MaxBlob:      32 << 30,
+		TokenLife:    5 * time.Minute,
 	}
 }
 
@@ -68,6 +80,7 @@ func (s *Settings) Validate() error {
 	}{
 		{"window", s.Window, 0}, {"hold", s.Hold, time.Minute},
 		{"collect_every", s.CollectEvery, time.Second}, {"audit_for", s.AuditFor, 0},
+		{"token_life", s.TokenLife, time.Minute},
 	} {
 		if check.value < check.least {
 			return sdk.FieldErrorf(check.field, "%s is %s and must be at least %s", check.field, check.value, check.least)
@@ -75,6 +88,16 @@ func (s *Settings) Validate() error {
 	}
 	if s.MaxBlob < 1 {
 		return sdk.FieldErrorf("max_blob", "max_blob is %d and must be a number of bytes", s.MaxBlob)
+	}
+	robots := make(map[string]bool)
+	for _, r := range s.Robots {
+		if r.Name == "" || strings.ContainsAny(r.Name, ": \t\r\n") || robots[r.Name] {
+			return sdk.FieldErrorf("robot", "robot %q: want a name of its own without spaces and colons", r.Name)
+		}
+		if len(r.Secret) < 12 {
+			return sdk.FieldErrorf("robot", "robot %q: the secret must have at least 12 characters", r.Name)
+		}
+		robots[r.Name] = true
 	}
 	for _, r := range s.Repositories {
 		if err := access.CheckPattern(r.Pattern); err != nil {

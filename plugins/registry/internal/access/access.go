@@ -2,6 +2,7 @@
 package access
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -61,8 +62,11 @@ func (p Policy) Check() error {
 
 // CheckPattern returns an error unless a pattern for repositories makes sense.
 func CheckPattern(pattern string) error {
-	base := strings.TrimSuffix(strings.TrimSuffix(pattern, "**"), "/")
-	if _, err := path.Match(base, ""); err != nil || pattern == "" || strings.Contains(base, "**") {
+	base := pattern
+	if pattern != "**" {
+		base = strings.TrimSuffix(pattern, "/**")
+	}
+	if _, err := path.Match(base, ""); err != nil || pattern == "" || pattern != "**" && strings.Contains(base, "**") {
 		return fmt.Errorf("pattern %q: want a repository's name, with * for a part of a segment, and /** at the end for all names below", pattern)
 	}
 	return nil
@@ -85,6 +89,29 @@ func Fits(pattern, repository string) bool {
 	}
 	ok, _ := path.Match(pattern, repository)
 	return ok
+}
+
+// Scope is what a caller's token is good for: the most that it may do in some
+// repositories. Elsewhere it may do nothing.
+type Scope map[string]Right
+
+type scopeKey struct{}
+
+// WithScope returns a context whose requests have the rights of a token only.
+func WithScope(ctx context.Context, scope Scope) context.Context {
+	return context.WithValue(ctx, scopeKey{}, scope)
+}
+
+// For returns the right of a request's caller in a repository: the user's own,
+// within what its token is good for. scoped tells that the token is why it is
+// not more.
+func (p Policy) For(r *http.Request, repository string) (right Right, scoped bool) {
+	right = p.Of(sdk.UserFrom(r), repository)
+	scope, limited := r.Context().Value(scopeKey{}).(Scope)
+	if limited && scope[repository] < right {
+		return scope[repository], true
+	}
+	return right, false
 }
 
 // Of returns the right of a user, empty for an anonymous one, in a repository.

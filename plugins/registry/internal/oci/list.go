@@ -9,9 +9,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/iib-engine/iib/plugins/registry/internal/access"
 	"github.com/iib-engine/iib/plugins/registry/internal/store"
-	"github.com/iib-engine/iib/sdk"
 )
 
 // maxNames is how many names one answer has at most; the rest is linked.
@@ -76,7 +74,6 @@ func (c *call) catalog() error {
 	if err != nil {
 		return err
 	}
-	user := sdk.UserFrom(c.r)
 	names := []string{}
 	for len(names) <= n {
 		found, err := c.Store.Repositories(c.r.Context(), last, maxNames)
@@ -87,7 +84,7 @@ func (c *call) catalog() error {
 			break
 		}
 		for _, name := range found {
-			if c.Policy.Of(user, name) >= access.Read {
+			if c.mayRead(name) {
 				names = append(names, name)
 			}
 		}

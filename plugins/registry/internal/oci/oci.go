@@ -17,7 +17,8 @@ type Handler struct {
 	Store  *store.Store
 	Policy access.Policy
 	// Challenge is the WWW-Authenticate header for a caller who has to say who
-	// it is; scope names what it wanted. Nil means basic authentication.
+	// it is; scope is what it wanted, empty for nothing in particular. Nil
+	// means basic authentication.
 	Challenge func(r *http.Request, scope string) string
 	// ReadOnly tells that nothing may be changed in a repository. Nil means
 	// that everything may.
@@ -131,10 +132,12 @@ func (c *call) methods(actions map[string]action) error {
 	return action.do()
 }
 
+// permit returns an error unless the caller may do something. Who might get
+// further with other credentials is asked for them.
 func (c *call) permit(needs access.Right) error {
-	user := sdk.UserFrom(c.r)
-	if c.Policy.Of(user, c.repository) < needs {
-		if user == "" {
+	right, scoped := c.Policy.For(c.r, c.repository)
+	if right < needs {
+		if scoped || sdk.UserFrom(c.r) == "" {
 			return errUnauthorized
 		}
 		return errDenied
@@ -143,6 +146,12 @@ func (c *call) permit(needs access.Right) error {
 		return errReadOnly
 	}
 	return nil
+}
+
+// mayRead tells whether the caller may pull from another repository.
+func (c *call) mayRead(repository string) bool {
+	right, _ := c.Policy.For(c.r, repository)
+	return right >= access.Read
 }
 
 // base answers the question whether this is a registry. Who would not get in

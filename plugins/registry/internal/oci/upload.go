@@ -11,9 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/iib-engine/iib/plugins/registry/internal/access"
 	"github.com/iib-engine/iib/plugins/registry/internal/store"
-	"github.com/iib-engine/iib/sdk"
 )
 
 // startUpload is end-4a, end-4b and end-11: it begins an upload, takes a whole
@@ -76,7 +74,7 @@ func (c *call) mount(from string, d digest.Digest) (bool, error) {
 		}
 	}
 	for _, source := range sources {
-		if c.Policy.Of(sdk.UserFrom(c.r), source) < access.Read {
+		if !c.mayRead(source) {
 			continue
 		}
 		_, err := c.Store.Mount(c.r.Context(), source, c.repository, d)

@@ -134,7 +134,10 @@ func (c *call) permit(needs access.Right, do func() error) error {
 	return do()
 }
 
-func (c *call) right() access.Right { return c.Policy.Of(sdk.UserFrom(c.r), c.repository) }
+func (c *call) right() access.Right {
+	right, _ := c.Policy.For(c.r, c.repository)
+	return right
+}
 
 func (c *call) now() time.Time {
 	if c.Now == nil {

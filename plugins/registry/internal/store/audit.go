@@ -58,7 +58,7 @@ func (s *Store) Audit(ctx context.Context, repository string, start, end time.Ti
 		if before == 0 {
 			before = 1<<63 - 1
 		}
-		return t.each(`SELECT id, at, kind, performer, address, metadata FROM audit
+		return t.each(`SELECT id, at, kind, performer, address, metadata FROM audit INDEXED BY audit_by_repository
 			WHERE repository = ? AND at >= ? AND at < ? AND id < ? ORDER BY id DESC LIMIT ?`,
 			[]any{r.id, start.UnixMilli(), end.UnixMilli(), before, limit}, func(scan func(...any) error) error {
 				var e Entry

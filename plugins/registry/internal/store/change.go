@@ -103,10 +103,10 @@ func (t *tx) reachable(r *repository, d digest.Digest) (bool, error) {
 	return t.one(`WITH RECURSIVE up (digest) AS (
 			SELECT digest FROM manifests WHERE repository = ?1 AND digest = ?2 AND hidden = 0
 			UNION
-			SELECT m.digest FROM up JOIN needs n ON n.repository = ?1 AND n.digest = up.digest AND n.child = 1
-				JOIN manifests m ON m.id = n.manifest AND m.hidden = 0
+			SELECT m.digest FROM up CROSS JOIN needs n ON n.repository = ?1 AND n.digest = up.digest AND n.child = 1
+				CROSS JOIN manifests m ON m.id = n.manifest AND m.hidden = 0
 		)
-		SELECT 1 FROM up JOIN tags t ON t.repository = ?1 AND t.digest = up.digest
+		SELECT 1 FROM up CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository = ?1 AND t.digest = up.digest
 		WHERE t.hidden = 0 AND (t.ends IS NULL OR t.ends > ?3) LIMIT 1`, []any{r.id, d, r.now(t)}, new(int))
 }
 
@@ -264,8 +264,8 @@ func (t *tx) revive(r *repository, d digest.Digest) error {
 	family, err := t.texts(`WITH RECURSIVE down (id, digest) AS (
 			SELECT id, digest FROM manifests WHERE repository = ?1 AND digest = ?2
 			UNION
-			SELECT m.id, m.digest FROM down JOIN needs n ON n.manifest = down.id AND n.child = 1
-				JOIN manifests m ON m.repository = ?1 AND m.digest = n.digest
+			SELECT m.id, m.digest FROM down CROSS JOIN needs n ON n.manifest = down.id AND n.child = 1
+				CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = n.digest
 		) SELECT digest FROM down`, r.id, d)
 	if err != nil {
 		return err
@@ -323,7 +323,7 @@ func (s *Store) ForgetTag(ctx context.Context, repository, name string, alive bo
 			if !known {
 				return fmt.Errorf("%w: %s", ErrManifest, d)
 			}
-			n, err := t.exec(`DELETE FROM tags WHERE repository = ? AND name = ? AND digest = ? AND hidden = 0
+			n, err := t.exec(`DELETE FROM tags INDEXED BY tags_by_name WHERE repository = ? AND name = ? AND digest = ? AND hidden = 0
 				AND immutable = 0 AND ends <= ? AND ends > ?`, r.id, name, d, now, now-rules.Window.Milliseconds())
 			if err != nil {
 				return err

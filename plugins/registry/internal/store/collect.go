@@ -189,10 +189,10 @@ func (s *Store) garbage(t *tx, r *repository) ([]int64, error) {
 			UNION
 			SELECT digest FROM manifests WHERE repository = ?1 AND touched > ?2
 			UNION
-			SELECT n.digest FROM kept JOIN manifests m ON m.repository = ?1 AND m.digest = kept.digest
-				JOIN needs n ON n.manifest = m.id AND n.child = 1
+			SELECT n.digest FROM kept CROSS JOIN manifests m ON m.repository = ?1 AND m.digest = kept.digest
+				CROSS JOIN needs n ON n.manifest = m.id AND n.child = 1
 			UNION
-			SELECT m.digest FROM kept JOIN manifests m ON m.repository = ?1 AND m.subject = kept.digest
+			SELECT m.digest FROM kept CROSS JOIN manifests m ON m.repository = ?1 AND m.subject = kept.digest
 		)
 		SELECT id FROM manifests WHERE repository = ?1 AND digest NOT IN (SELECT digest FROM kept)`,
 		r.id, s.promised(t))

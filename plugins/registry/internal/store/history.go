@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -125,35 +126,23 @@ func (t *tx) run(r *repository, offset int64) (top, rest int64, err error) {
 // whichever promises to be less.
 func (t *tx) chooseLike(r *repository, like string, offset, limit int64) ([]int64, error) {
 	var matching, all int64
-	var names []string
-	err := t.each(`SELECT name, n, name LIKE ? ESCAPE '\' FROM tag_names WHERE repository = ?`, []any{like, r.id},
-		func(scan func(...any) error) error {
-			var name string
-			var n int64
-			var matches bool
-			if err := scan(&name, &n, &matches); err != nil {
-				return err
-			}
-			all += n
-			if matches {
-				matching += n
-				names = append(names, name)
-			}
-			return nil
-		})
-	if err != nil || offset >= matching {
+	if _, err := t.one(`SELECT coalesce(sum(n), 0) FROM tag_names WHERE repository = ? AND name LIKE ? ESCAPE '\'`,
+		[]any{r.id, like}, &matching); err != nil {
+		return nil, err
+	}
+	if offset >= matching {
+		return nil, nil
+	}
+	if _, err := t.one(`SELECT sum(n) FROM tag_counts WHERE repository = ?`, []any{r.id}, &all); err != nil {
 		return nil, err
 	}
 	if expected := float64(offset+limit) * float64(all) / float64(matching); expected < float64(matching) {
-		return t.numbers(`SELECT number FROM tags WHERE repository = ? AND hidden = 0 AND name LIKE ? ESCAPE '\'
+		return t.numbers(`SELECT number FROM tags INDEXED BY tags_history WHERE repository = ? AND hidden = 0 AND name LIKE ? ESCAPE '\'
 			ORDER BY number DESC LIMIT ? OFFSET ?`, r.id, like, limit, offset)
 	}
-	encoded, err := json.Marshal(names)
-	if err != nil {
-		return nil, err
-	}
-	return t.numbers(`SELECT number FROM tags WHERE repository = ? AND hidden = 0 AND name IN (SELECT value FROM json_each(?))
-		ORDER BY number DESC LIMIT ? OFFSET ?`, r.id, string(encoded), limit, offset)
+	return t.numbers(`SELECT number FROM tags INDEXED BY tags_by_name WHERE repository = ?1 AND hidden = 0
+		AND name IN (SELECT name FROM tag_names WHERE repository = ?1 AND name LIKE ?2 ESCAPE '\')
+		ORDER BY number DESC LIMIT ?3 OFFSET ?4`, r.id, like, limit, offset)
 }
 
 func (t *tx) numbers(query string, args ...any) ([]int64, error) {
@@ -169,44 +158,61 @@ func (t *tx) numbers(query string, args ...any) ([]int64, error) {
 	return numbers, err
 }
 
-// rows returns the rows of the given numbers, in their order.
+// rows returns the rows of the given numbers, the latest first.
 func (t *tx) rows(r *repository, numbers []int64) ([]Row, error) {
+	wanted, err := json.Marshal(numbers)
+	if err != nil {
+		return nil, err
+	}
 	rows := make([]Row, 0, len(numbers))
-	for _, number := range numbers {
-		var row Row
-		var manifest int64
-		found, err := t.one(`SELECT t.name, t.digest, t.starts, t.ends, t.reversion, t.immutable, m.id, m.list, m.layers
-			FROM tags t JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
-			WHERE t.repository = ? AND t.number = ? AND t.hidden = 0`, []any{r.id, number},
-			&row.Name, &row.Digest, &row.Start, &row.End, &row.Reversion, &row.Immutable, &manifest, &row.List, &row.Size)
-		if err != nil {
-			return nil, err
-		}
-		if !found {
-			return nil, fmt.Errorf("row %d of %s has no manifest", number, r.name)
-		}
-		if row.List {
-			if row.Children, err = t.children(r, manifest); err != nil {
-				return nil, err
+	manifests := make([]int64, 0, len(numbers))
+	err = t.each(`SELECT t.name, t.digest, t.starts, t.ends, t.reversion, t.immutable, m.id, m.list, m.layers
+		FROM tags t INDEXED BY tags_history CROSS JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
+		WHERE t.repository = ? AND t.hidden = 0 AND t.number IN (SELECT value FROM json_each(?)) ORDER BY t.number DESC`,
+		[]any{r.id, string(wanted)}, func(scan func(...any) error) error {
+			var row Row
+			var manifest int64
+			if err := scan(&row.Name, &row.Digest, &row.Start, &row.End, &row.Reversion, &row.Immutable, &manifest, &row.List, &row.Size); err != nil {
+				return err
 			}
-		}
-		rows = append(rows, row)
+			rows, manifests = append(rows, row), append(manifests, manifest)
+			return nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) != len(numbers) {
+		return nil, fmt.Errorf("%d rows of %s have no manifest", len(numbers)-len(rows), r.name)
+	}
+	children, err := t.children(manifests)
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		rows[i].Children = children[manifests[i]]
 	}
 	return rows, nil
 }
 
-func (t *tx) children(r *repository, manifest int64) ([]Child, error) {
-	var children []Child
-	err := t.each(`SELECT n.digest, m.id IS NOT NULL FROM needs n
+// children returns what lists name, by list.
+func (t *tx) children(manifests []int64) (map[int64][]Child, error) {
+	wanted, err := json.Marshal(slices.Compact(slices.Sorted(slices.Values(manifests))))
+	if err != nil {
+		return nil, err
+	}
+	children := make(map[int64][]Child)
+	err = t.each(`SELECT n.manifest, n.digest, m.id IS NOT NULL FROM needs n
 		LEFT JOIN manifests m ON m.repository = n.repository AND m.digest = n.digest
-		WHERE n.manifest = ? AND n.child = 1 ORDER BY n.digest`, []any{manifest}, func(scan func(...any) error) error {
-		var c Child
-		if err := scan(&c.Digest, &c.Present); err != nil {
-			return err
-		}
-		children = append(children, c)
-		return nil
-	})
+		WHERE n.manifest IN (SELECT value FROM json_each(?)) AND n.child = 1 ORDER BY n.manifest, n.digest`,
+		[]any{string(wanted)}, func(scan func(...any) error) error {
+			var list int64
+			var c Child
+			if err := scan(&list, &c.Digest, &c.Present); err != nil {
+				return err
+			}
+			children[list] = append(children[list], c)
+			return nil
+		})
 	return children, err
 }
 
@@ -220,7 +226,7 @@ func (s *Store) Tags(ctx context.Context, repository, last string, limit int) ([
 			return err
 		}
 		names, err = t.texts(`SELECT name FROM tags INDEXED BY tags_open WHERE repository = ?1 AND hidden = 0 AND ends IS NULL AND name > ?2
-			UNION ALL SELECT name FROM tags WHERE repository = ?1 AND hidden = 0 AND ends > ?3 AND name > ?2
+			UNION ALL SELECT name FROM tags INDEXED BY tags_by_end WHERE repository = ?1 AND hidden = 0 AND ends > ?3 AND name > ?2
 			ORDER BY name LIMIT ?4`, r.id, last, r.now(t), limit)
 		return err
 	})

@@ -378,7 +378,8 @@ func (s *Store) DeleteManifest(ctx context.Context, repository string, d digest.
 		if err := t.companions(r, d, now); err != nil {
 			return err
 		}
-		if _, err := t.exec(`UPDATE tags SET ends = ? WHERE repository = ? AND digest = ? AND hidden = 1 AND ends > ?`, now, r.id, d, now); err != nil {
+		if _, err := t.exec(`UPDATE tags INDEXED BY tags_by_digest SET ends = ?
+			WHERE repository = ? AND digest = ? AND hidden = 1 AND ends > ?`, now, r.id, d, now); err != nil {
 			return err
 		}
 		_, err = t.exec(`UPDATE manifests SET hidden = 1, touched = 0 WHERE id = ?`, id)

@@ -15,11 +15,11 @@ import (
 // receive adds a chunk to the end of an upload. algorithm is the likely one of
 // its digest.
 func (s *Store) receive(ctx context.Context, up *upload, algorithm digest.Algorithm, chunk Chunk) error {
-	if chunk.Start >= 0 && chunk.Start != up.size {
-		return fmt.Errorf("%w: it begins at %d, and %d bytes are there", ErrRange, chunk.Start, up.size)
-	}
 	if chunk.Length == 0 {
 		return nil
+	}
+	if chunk.Start >= 0 && chunk.Start != up.size {
+		return fmt.Errorf("%w: it begins at %d, and %d bytes are there", ErrRange, chunk.Start, up.size)
 	}
 	limit := s.options.MaxBlob - up.size
 	tooLarge := fmt.Errorf("%w: a blob has at most %d bytes", ErrTooLarge, s.options.MaxBlob)

@@ -27,7 +27,7 @@ func (s *Store) Referrers(ctx context.Context, repository string, subject digest
 			return err
 		}
 		taken := 0
-		return t.each(`SELECT digest, media_type, size, artifact_type, annotations FROM manifests
+		return t.each(`SELECT digest, media_type, size, artifact_type, annotations FROM manifests INDEXED BY manifests_by_subject
 			WHERE repository = ?1 AND subject = ?2 AND hidden = 0 AND digest > ?3 AND (?4 = '' OR artifact_type = ?4)
 			ORDER BY digest`, []any{id, subject, last, artifactType},
 			func(scan func(...any) error) error {

@@ -23,8 +23,10 @@ type Retention struct {
 func (s *Store) Retain(ctx context.Context, name string, retention Retention, dryRun bool) ([]string, error) {
 	choose := func(t *tx, r *repository) (ended []string, err error) {
 		now, kept := r.now(t), 0
-		err = t.each(`SELECT name, starts, immutable FROM tags WHERE repository = ? AND hidden = 0 AND (ends IS NULL OR ends > ?)
-			ORDER BY number DESC`, []any{r.id, now}, func(scan func(...any) error) error {
+		err = t.each(`SELECT name, starts, immutable FROM (
+				SELECT * FROM tags INDEXED BY tags_endless WHERE repository = ?1 AND hidden = 0 AND ends IS NULL
+				UNION ALL SELECT * FROM tags INDEXED BY tags_by_end WHERE repository = ?1 AND hidden = 0 AND ends > ?2
+			) ORDER BY number DESC`, []any{r.id, now}, func(scan func(...any) error) error {
 			var tag string
 			var starts int64
 			var immutable bool

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"sync"
 )
 
 // errClosed is what reads and writes get after Close.
@@ -71,6 +72,7 @@ type pool struct {
 	db     *sql.DB
 	free   chan *session
 	closed chan struct{}
+	once   sync.Once
 }
 
 func newPool(db *sql.DB, n int) *pool {
@@ -98,14 +100,17 @@ func (p *pool) lend(ctx context.Context, f func(s *session) error) error {
 	}
 }
 
-// close waits for what is under way.
-func (p *pool) close() error {
-	close(p.closed)
-	for range cap(p.free) {
-		s := <-p.free
-		s.drop()
-	}
-	return p.db.Close()
+// close waits for what is under way. It may be called again.
+func (p *pool) close() (err error) {
+	p.once.Do(func() {
+		close(p.closed)
+		for range cap(p.free) {
+			s := <-p.free
+			s.drop()
+		}
+		err = p.db.Close()
+	})
+	return err
 }
 
 // tx is a transaction under way.

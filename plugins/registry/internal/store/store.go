@@ -123,7 +123,7 @@ func dsn(path string) string {
 }
 
 // Close waits for what is under way and closes the store. Calls that come
-// later fail.
+// later fail; closing again does nothing.
 func (s *Store) Close() error {
 	s.uploads.close()
 	return errors.Join(s.readers.close(), s.writer.close())

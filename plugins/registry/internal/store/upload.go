@@ -215,13 +215,13 @@ func (s *Store) UploadSize(ctx context.Context, repository, id string) (int64, e
 	return up.size, nil
 }
 
-// Chunk is a part of an upload.
+// Chunk is a part of an upload. The zero value is an empty one.
 type Chunk struct {
 	Content io.Reader
 	// Start is where the part belongs; negative is wherever the upload ends.
 	Start int64
 	// Length is how long the part says it is; negative is unknown. What
-	// Content has beyond is not read. A part of length 0 needs no Content.
+	// Content has beyond is not read. A part of length 0 adds nothing.
 	Length int64
 }
 

@@ -62,7 +62,7 @@ CREATE TABLE manifests (
 	UNIQUE (repository, digest)
 ) STRICT;
 CREATE INDEX manifests_by_age ON manifests (repository, touched);
-CREATE INDEX manifests_by_subject ON manifests (repository, subject) WHERE subject IS NOT NULL;
+CREATE INDEX manifests_by_subject ON manifests (repository, subject, digest) WHERE subject IS NOT NULL;
 
 -- What a manifest names: blobs, and children, which are manifests. Absent ones
 -- were not there when it was pushed, and need not be.
@@ -95,7 +95,7 @@ CREATE UNIQUE INDEX tags_open ON tags (repository, name) WHERE hidden = 0 AND en
 CREATE UNIQUE INDEX tags_history ON tags (repository, number) WHERE hidden = 0;
 CREATE INDEX tags_endless ON tags (repository, number) WHERE hidden = 0 AND ends IS NULL;
 CREATE INDEX tags_by_end ON tags (repository, hidden, ends) WHERE ends IS NOT NULL;
-CREATE INDEX tags_by_name ON tags (repository, name, number);
+CREATE INDEX tags_by_name ON tags (repository, name, number) WHERE hidden = 0;
 CREATE INDEX tags_by_digest ON tags (repository, digest);
 
 -- How many listed rows lie in each run of 1024 numbers: what makes page 10,000
@@ -140,5 +140,5 @@ CREATE TABLE audit (
 	address    TEXT    NOT NULL,
 	metadata   TEXT    NOT NULL
 ) STRICT;
-CREATE INDEX audit_by_repository ON audit (repository, at);
+CREATE INDEX audit_by_repository ON audit (repository);
 CREATE INDEX audit_by_age ON audit (at);

@@ -132,7 +132,7 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 	}
 	hosts := &hostMaker{data: filepath.Join(c.Server.DataDir, "plugins"), cache: filepath.Join(c.Server.DataDir, "cache"), url: s.url}
 	s.roster = plugin.New(plugin.Options{Host: hosts.host, Logger: s.log, SocketDir: s.sockets})
-	if s.work, err = openWorkDir(filepath.Join(c.Server.DataDir, "work")); err != nil {
+	if s.work, err = openWorkDir(filepath.Join(c.Server.DataDir, workSubdir)); err != nil {
 		return nil, err
 	}
 	shared := filepath.Join(c.Server.DataDir, "cache", "shared")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
@@ -116,6 +117,7 @@ func decodeError(ctx context.Context, peer, method string, err error) error {
 	}
 	call := peer + ": " + path.Base(method)
 	text := s.Message()
+	awaitDeadline(ctx)
 	if ctx.Err() != nil {
 		return &ended{fmt.Sprintf("%s: %v", call, ctx.Err()), ctx.Err()}
 	}
@@ -138,6 +140,18 @@ func decodeError(ctx context.Context, peer, method string, err error) error {
 		return sdk.Errorf(sdk.Conflict, "%s", text)
 	}
 	return sdk.Errorf(sdk.Internal, "%s: %s", call, text)
+}
+
+// deadlineLead is by how much a peer may be early when it ends a call at the
+// deadline that both sides know.
+const deadlineLead = 50 * time.Millisecond
+
+// awaitDeadline lets a deadline come that is so near that the peer may have
+// ended the call because of it.
+func awaitDeadline(ctx context.Context) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < deadlineLead {
+		<-ctx.Done()
+	}
 }
 
 // decodeCoded returns an error that the other side has encoded.

@@ -60,7 +60,7 @@ func startBroken(t *testing.T, config string, broken int) *process {
 	p := &process{t: t, dataDir: t.TempDir(), config: file, bin: bin, broken: broken}
 	p.start()
 	t.Cleanup(func() {
-		p.stop()
+		p.kill() // a stop waits for plugins that hang
 		if t.Failed() {
 			t.Logf("the server printed:\n%.20000s", p.stderr.String())
 		}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -280,6 +281,7 @@ func (p *process) killPlugin(program string) {
 func TestEveryStateIsHeardByAListenerThatWasDown(t *testing.T) {
 	r := newReceiver(t)
 	p := startServer(t, echoes(t, r.config()))
+	began := time.Now()
 	ids := p.echo(500)
 	for _, id := range ids {
 		if state := p.wait(id)["state"]; state != "complete" {
@@ -289,8 +291,11 @@ func TestEveryStateIsHeardByAListenerThatWasDown(t *testing.T) {
 	if s := p.standing(); s.Parked != 0 || s.LastError == nil || len(r.got()) != 0 {
 		t.Errorf("while the listener is down: %+v, %d posts", s, len(r.got()))
 	}
+	ran := time.Now()
 	r.up()
 	p.awaitDelivered()
+	t.Logf("%d requests ran in %s while the listener was down; it heard %d events within %s of its return",
+		len(ids), ran.Sub(began).Round(time.Millisecond), len(r.got()), time.Since(ran).Round(time.Millisecond))
 	if repeated := checkPosts(t, p, r.got(), ids); repeated != 0 {
 		t.Errorf("%d posts were made twice", repeated)
 	}

@@ -24,6 +24,7 @@ var examples = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	examplesDir = dir
 	command := exec.Command("go", "build", "-o", dir+"/", "../../../docs/examples/echo-handler", "./testdata/actor")
 	if out, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
@@ -31,10 +32,13 @@ var examples = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
+// examplesDir is empty as long as no test has asked for examples.
+var examplesDir string
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, err := examples(); err == nil {
-		_ = os.RemoveAll(dir)
+	if examplesDir != "" {
+		_ = os.RemoveAll(examplesDir)
 	}
 	os.Exit(code)
 }

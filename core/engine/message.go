@@ -19,12 +19,8 @@ const (
 	notifyAttempts = 10
 )
 
-var (
-	// errNoTime is the cause for which a call of a notifier ends.
-	errNoTime = errors.New("the notifier took too long")
-	// errNotIt tells that a notifier is not to hear of an event.
-	errNotIt = errors.New("the notifier does not hear of such requests")
-)
+// errNotIt tells that a notifier is not to hear of an event.
+var errNotIt = errors.New("the notifier does not hear of such requests")
 
 // offer is one attempt at an event.
 type offer struct {
@@ -68,10 +64,11 @@ func (o *offer) make(ctx context.Context, e *Engine, name string) error {
 	if notifier.Timeout > 0 {
 		timeout = notifier.Timeout
 	}
-	call, cancel := context.WithTimeoutCause(ctx, timeout, errNoTime)
+	deadline := time.Now().Add(timeout)
+	call, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	err = notifier.Notify(call, message)
-	if err != nil && errors.Is(context.Cause(call), errNoTime) {
+	if err != nil && ctx.Err() == nil && !time.Now().Before(deadline) {
 		return &noTime{name, timeout}
 	}
 	return err

@@ -60,10 +60,17 @@ func (p *process) call(ctx context.Context, do func(context.Context, *host.Plugi
 	}
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err = do(bounded, live); err != nil && bounded.Err() != nil && ctx.Err() == nil {
+	if err = do(bounded, live); err != nil && ctx.Err() == nil && passed(bounded) {
 		return sdk.Errorf(sdk.Unavailable, "plugin %s did not answer within %s", p.spec.Name, timeout)
 	}
 	return err
+}
+
+// passed reports whether a context's deadline is over. Its timer may be a moment
+// late.
+func passed(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline)
 }
 
 type gate struct{ process *process }

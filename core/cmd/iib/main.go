@@ -68,7 +68,8 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
-	root.AddCommand(newServerCommand(), newValidateCommand(), newPluginCommand(), newNotifierCommand(), newEventsCommand())
+	root.AddCommand(newServerCommand(), newValidateCommand(), newPluginCommand())
 	root.AddCommand(newClientCommands()...)
+	root.AddCommand(newNotifierCommand(), newEventsCommand())
 	return root
 }

@@ -117,9 +117,8 @@ func decodeError(ctx context.Context, peer, method string, err error) error {
 	}
 	call := peer + ": " + path.Base(method)
 	text := s.Message()
-	awaitDeadline(ctx)
-	if ctx.Err() != nil {
-		return &ended{fmt.Sprintf("%s: %v", call, ctx.Err()), ctx.Err()}
+	if end := endOf(ctx); end != nil {
+		return &ended{fmt.Sprintf("%s: %v", call, end), end}
 	}
 	switch s.Code() {
 	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded: // not by this side's context
@@ -142,16 +141,13 @@ func decodeError(ctx context.Context, peer, method string, err error) error {
 	return sdk.Errorf(sdk.Internal, "%s: %s", call, text)
 }
 
-// deadlineLead is by how much a peer may be early when it ends a call at the
-// deadline that both sides know.
-const deadlineLead = 50 * time.Millisecond
-
-// awaitDeadline lets a deadline come that is so near that the peer may have
-// ended the call because of it.
-func awaitDeadline(ctx context.Context) {
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < deadlineLead {
-		<-ctx.Done()
+// endOf returns why a context has ended, or nil. On a busy machine the timer of a
+// deadline may run after the other side has noticed it and said so.
+func endOf(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
 	}
+	return ctx.Err()
 }
 
 // decodeCoded returns an error that the other side has encoded.

@@ -108,15 +108,6 @@ func TestErrorsWithoutDetail(t *testing.T) {
 	}
 }
 
-func TestAPeerThatIsEarlyAtTheDeadlineDoesNotHideIt(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	err := decodeError(ctx, "plugin p", "/iib.plugin.v1.Gate/Check", status.Error(codes.Unavailable, "stream terminated"))
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestPanic(t *testing.T) {
 	log := captureLog(t)
 	conn := serve(t, sdk.Plugin{Gate: gateFunc(func(context.Context, *sdk.GateRequest) (sdk.Verdict, error) {

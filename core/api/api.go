@@ -21,6 +21,9 @@ type Engine interface {
 	Submit(ctx context.Context, sub *core.Submission) (requests []*core.Request, repeated bool, err error)
 	Patch(ctx context.Context, id int64, keys map[string]json.RawMessage) (*core.Request, error)
 	Cancel(ctx context.Context, id int64, reason string) (*core.Request, error)
+	// Replay makes events due again for a notifier; Forget drops one.
+	Replay(ctx context.Context, notifier string, r core.Replay) (int64, error)
+	Forget(ctx context.Context, notifier string) error
 	// Changed is closed at the next change of any request: a hint.
 	Changed() <-chan struct{}
 }
@@ -84,6 +87,10 @@ func New(o Options) http.Handler {
 	v1 := router.PathPrefix("/api/v1").Subrouter()
 	v1.Handle("/healthcheck", methods{http.MethodGet: s.health})
 	v1.Handle("/plugins", methods{http.MethodGet: s.plugins})
+	v1.Handle("/notifiers", methods{http.MethodGet: s.notifiers})
+	v1.Handle("/notifiers/{name}", methods{http.MethodDelete: s.forget})
+	v1.Handle("/notifiers/{name}/events", methods{http.MethodGet: s.undelivered})
+	v1.Handle("/notifiers/{name}/replay", methods{http.MethodPost: s.replay})
 	v1.Handle("/builds", methods{http.MethodGet: s.list})
 	v1.Handle("/builds/{id:[0-9]+}", methods{http.MethodGet: s.get, http.MethodPatch: s.patch})
 	v1.Handle("/builds/{id:[0-9]+}/logs", methods{http.MethodGet: s.logs})

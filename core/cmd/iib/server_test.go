@@ -53,6 +53,8 @@ type process struct {
 	command *exec.Cmd
 	stderr  *lockedBuffer
 	exited  chan struct{}
+	// broken are the plugins that cannot run.
+	broken int
 }
 
 // lockedBuffer is what a process has printed so far.
@@ -141,7 +143,7 @@ func (p *process) start() {
 	p.awaitPlugins()
 }
 
-// awaitPlugins returns when every plugin runs.
+// awaitPlugins returns when every plugin runs that can.
 func (p *process) awaitPlugins() {
 	p.t.Helper()
 	for range poll(p.t) {
@@ -158,7 +160,7 @@ func (p *process) awaitPlugins() {
 				running++
 			}
 		}
-		if running == len(answer.Items) {
+		if running == len(answer.Items)-p.broken {
 			return
 		}
 	}

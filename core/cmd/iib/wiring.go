@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/core/api"
 	"github.com/iib-engine/iib/core/config"
 	"github.com/iib-engine/iib/core/engine"
@@ -100,9 +101,15 @@ func reveal(secrets []sdk.Secret) []string {
 	return texts
 }
 
-func engineSettings(c *config.Config) *engine.Settings {
+// engineSettings are the engine's; url is where it answers those that were not
+// told of another address.
+func engineSettings(c *config.Config, url string) *engine.Settings {
+	if c.Server.ExternalURL != "" {
+		url = c.Server.ExternalURL
+	}
 	return &engine.Settings{
-		Route: c.QueueFor,
+		Representation: core.Representation{BaseURL: url, Keep: c.Artifacts.Keep, Logs: c.Artifacts.Logs},
+		Route:          c.QueueFor,
 		Queue: func(name string) engine.QueueSettings {
 			q := c.Queue(name)
 			if q == nil {
@@ -187,6 +194,7 @@ func rosterConfig(c *config.Config) plugin.Config {
 		rc.Plugins = append(rc.Plugins, plugin.Spec{
 			Name: p.Name, Kind: plugin.Kind(p.Kind), Path: p.Path,
 			SHA256: strings.TrimPrefix(p.Checksum, "sha256:"), Requests: p.Requests, Mounts: p.Mounts,
+			Timeout: p.Timeout, Attempts: p.Attempts,
 			Env: environment(p.Env), Insecure: p.InsecureTransport,
 			Limits:      host.Limits{Memory: p.Limits.Memory, CPUTime: p.Limits.CPUTime, OpenFiles: p.Limits.OpenFiles},
 			Fingerprint: fingerprint(p),

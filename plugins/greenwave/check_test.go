@@ -82,7 +82,7 @@ func TestRequirementsOfOtherKindsAreTold(t *testing.T) {
 func TestADenialFitsIntoAnError(t *testing.T) {
 	s := newService(t)
 	var names []string
-	for i := range 600 {
+	for i := range 250 {
 		name := fmt.Sprintf("operator-%03d", i)
 		names = append(names, name)
 		s.results[nvr(name)] = []result{{"dist.sanity", "FAILED"}}
@@ -94,7 +94,7 @@ func TestADenialFitsIntoAnError(t *testing.T) {
 	if n := len(got.Reason); n > 30<<10 || n < 20<<10 {
 		t.Errorf("the reason has %d bytes", n)
 	}
-	if !strings.Contains(got.Reason, "600 of 600 bundles") || !strings.Contains(got.Reason, " more are in the log of the gate.") || !strings.HasSuffix(got.Reason, "submit the request again.") {
+	if !strings.Contains(got.Reason, "250 of 250 bundles") || !strings.Contains(got.Reason, " more are in the log of the gate.") || !strings.HasSuffix(got.Reason, "submit the request again.") {
 		t.Errorf("got %s ... %s", got.Reason[:200], got.Reason[len(got.Reason)-200:])
 	}
 }

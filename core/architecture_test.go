@@ -51,6 +51,7 @@ var technologies = map[string][]string{
 	"github.com/gorilla/mux":                          {"core/api", "plugins/"},
 	"github.com/jackc/pgx/v5":                         {"core/store"},
 	"github.com/containers/image/v5":                  {"sdk/image"},
+	"github.com/Azure/go-amqp":                        {"plugins/amqp-notify"},
 	"github.com/operator-framework/operator-registry": {"sdk/catalog", "sdk/index", "docs/"},
 }
 

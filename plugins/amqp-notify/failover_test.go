@@ -220,3 +220,11 @@ func TestACallEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestSilentBrokersAreToldOfBeforeTheCallEnds(t *testing.T) {
+	n := plainly(peer(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }))
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	err := sdktest.Notifier(t, n).Notify(ctx, buildEvent(1, 1, "failed", ""))
+	wantError(t, err, sdk.Unavailable, "send to "+buildQueue, "in the time that the engine gives")
+}

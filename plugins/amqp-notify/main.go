@@ -127,5 +127,21 @@ func (n *notifier) Notify(ctx context.Context, e *sdk.Event) error {
 	if destination == "" {
 		return nil
 	}
-	return n.broker.send(ctx, destination, message(e, n.Durable))
+	sending, cancel := shorter(ctx)
+	defer cancel()
+	err := n.broker.send(sending, destination, message(e, n.Durable))
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return sdk.Errorf(sdk.Unavailable, "send to %s: no broker has accepted the message in the time that the engine gives", destination)
+	}
+	return err
+}
+
+// shorter leaves time to answer before ctx ends: to the engine, no answer is the
+// fault of this plugin or of the event, and not of the brokers.
+func shorter(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Until(deadline)/5, 5*time.Second)))
 }

@@ -13,13 +13,14 @@ import (
 
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/sdktest"
+	"github.com/iib-engine/iib/sdk/sdktest/rabbitmq"
 )
 
 // sending returns a notifier that sends to a broker over TLS, by certificate.
-func sending(r *rabbit) *notifier {
+func sending(r *rabbitmq.Broker) *notifier {
 	n := newNotifier()
-	n.URLs, n.Build, n.Batch, n.CA = []string{r.secure()}, buildQueue, batchQueue, r.authority.CA
-	n.Cert, n.Key = r.authority.Issue(brokerUser)
+	n.URLs, n.Build, n.Batch, n.CA = []string{r.Secure()}, rabbitmq.BuildQueue, rabbitmq.BatchQueue, r.Authority.CA
+	n.Cert, n.Key = r.Authority.Issue(rabbitmq.User)
 	return n
 }
 
@@ -41,21 +42,21 @@ func batchEvent(sequence int64, state, user string) *sdk.Event {
 
 var uuid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
-func str(s string) *value { return &value{"str", s} }
-func long(n int64) *value { return &value{"int", float64(n)} }
+func str(s string) *rabbitmq.Value { return &rabbitmq.Value{Type: "str", Value: s} }
+func long(n int64) *rabbitmq.Value { return &rabbitmq.Value{Type: "int", Value: float64(n)} }
 
 // want is section 7.1 of the contract, field by field.
-func want(e *sdk.Event, durable bool) received {
-	properties := map[string]*value{"batch": long(e.Batch), "state": str(e.State), "user": nil}
+func want(e *sdk.Event, durable bool) rabbitmq.Message {
+	properties := map[string]*rabbitmq.Value{"batch": long(e.Batch), "state": str(e.State), "user": nil}
 	if e.User != "" {
 		properties["user"] = str(e.User)
 	}
 	if e.Kind == sdk.RequestState {
 		properties["id"] = long(e.Request)
 	}
-	return received{
+	return rabbitmq.Message{
 		Body: str(string(e.Body)), Durable: durable, Priority: 4,
-		ContentType: &value{"symbol", "application/json"}, CorrelationID: str(correlationID(e)), Properties: properties,
+		ContentType: &rabbitmq.Value{Type: "symbol", Value: "application/json"}, CorrelationID: str(correlationID(e)), Properties: properties,
 	}
 }
 
@@ -75,7 +76,7 @@ func TestMessagesAreAsTheContractHasThem(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got := append(r.receive(buildQueue, 3), r.receive(batchQueue, 2)...)
+			got := append(r.Receive(t, rabbitmq.BuildQueue, 3), r.Receive(t, rabbitmq.BatchQueue, 2)...)
 			ids := make(map[string]bool)
 			for i, e := range events {
 				if diff := gocmp.Diff(want(e, durable), got[i]); diff != "" {
@@ -95,8 +96,8 @@ func TestMessagesAreAsTheContractHasThem(t *testing.T) {
 // password.
 func plainly(urls ...string) *notifier {
 	n := newNotifier()
-	n.URLs, n.Build, n.Batch = urls, buildQueue, batchQueue
-	n.Username, n.Password = brokerUser, brokerPassword
+	n.URLs, n.Build, n.Batch = urls, rabbitmq.BuildQueue, rabbitmq.BatchQueue
+	n.Username, n.Password = rabbitmq.User, rabbitmq.Password
 	return n
 }
 
@@ -110,14 +111,14 @@ func wantError(t *testing.T, err error, code sdk.Code, words ...string) {
 			t.Errorf("%q does not say %q", err, word)
 		}
 	}
-	if strings.Contains(err.Error(), brokerPassword) || strings.Contains(err.Error(), "goroutine") {
+	if strings.Contains(err.Error(), rabbitmq.Password) || strings.Contains(err.Error(), "goroutine") {
 		t.Errorf("it says too much: %v", err)
 	}
 }
 
 func TestOneConnectionServesAllEvents(t *testing.T) {
 	r := theRabbit(t)
-	network := through(t, r.address())
+	network := through(t, r.Address())
 	served := sdktest.Notifier(t, plainly(network.url()))
 	const batches, each = 8, 25
 	var all sync.WaitGroup
@@ -137,7 +138,7 @@ func TestOneConnectionServesAllEvents(t *testing.T) {
 		t.Errorf("%d connections were made", n)
 	}
 	next := make(map[int64]int64)
-	for _, m := range r.receive(buildQueue, batches*each) {
+	for _, m := range r.Receive(t, rabbitmq.BuildQueue, batches*each) {
 		batch, id := int64(m.Properties["batch"].Value.(float64)), int64(m.Properties["id"].Value.(float64))
 		if id != 1000*batch+next[batch] {
 			t.Errorf("batch %d: got %d, want %d", batch, id, 1000*batch+next[batch])
@@ -153,7 +154,7 @@ func TestARefusedDestinationDoesNotHinderTheOther(t *testing.T) {
 		{"a queue that may not be made", forbidden, "amqp:unauthorized-access"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			network := through(t, r.address())
+			network := through(t, r.Address())
 			n := plainly(network.url())
 			n.Build = c.destination
 			served := sdktest.Notifier(t, n)
@@ -169,7 +170,7 @@ func TestARefusedDestinationDoesNotHinderTheOther(t *testing.T) {
 			if n := network.connections(); n != 1 {
 				t.Errorf("%d connections were made", n)
 			}
-			r.receive(batchQueue, 2)
+			r.Receive(t, rabbitmq.BatchQueue, 2)
 		})
 	}
 }

@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,11 +13,12 @@ import (
 
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/sdktest"
+	"github.com/iib-engine/iib/sdk/sdktest/rabbitmq"
 )
 
 func TestTheNextBrokerIsUsedWhenOneFails(t *testing.T) {
 	r := theRabbit(t)
-	first, second := through(t, r.address()), through(t, r.address())
+	first, second := through(t, r.Address()), through(t, r.Address())
 	served := sdktest.Notifier(t, plainly(first.url(), second.url()))
 	sent := int64(0)
 	send := func() error {
@@ -54,7 +55,7 @@ func TestTheNextBrokerIsUsedWhenOneFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	used(2, 1)
-	for i, m := range r.receive(buildQueue, int(sent)) {
+	for i, m := range r.Receive(t, rabbitmq.BuildQueue, int(sent)) {
 		if id := m.Properties["id"]; id == nil || id.Value != float64(i+1) {
 			t.Errorf("message %d has the ID %v", i+1, id)
 		}
@@ -63,7 +64,7 @@ func TestTheNextBrokerIsUsedWhenOneFails(t *testing.T) {
 
 func TestABrokerThatFallsSilentIsLeft(t *testing.T) {
 	r := theRabbit(t)
-	first, second := through(t, r.address()), through(t, r.address())
+	first, second := through(t, r.Address()), through(t, r.Address())
 	n := plainly(first.url(), second.url())
 	n.Timeout = time.Second
 	served := sdktest.Notifier(t, n)
@@ -82,7 +83,7 @@ func TestABrokerThatFallsSilentIsLeft(t *testing.T) {
 	}
 	// The broker took the message whose settlement was lost: it is there twice,
 	// and a listener can tell.
-	got := r.receive(buildQueue, 3)
+	got := r.Receive(t, rabbitmq.BuildQueue, 3)
 	if diff := gocmp.Diff(got[1], got[2]); diff != "" {
 		t.Errorf("the repetition differs:\n%s", diff)
 	}
@@ -94,16 +95,16 @@ func TestABrokerThatIsKilledAndComesBack(t *testing.T) {
 	if err := served.Notify(t.Context(), buildEvent(1, 1, "in_progress", "")); err != nil {
 		t.Fatal(err)
 	}
-	r.kill()
+	r.Kill()
 	e := buildEvent(2, 2, "complete", "")
 	for range 2 {
-		wantError(t, served.Notify(t.Context(), e), sdk.Unavailable, "no broker is reached", r.secure())
+		wantError(t, served.Notify(t.Context(), e), sdk.Unavailable, "no broker is reached", r.Secure())
 	}
-	r.start()
+	r.Start(t)
 	if err := served.Notify(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
-	got := r.receive(buildQueue, 2)
+	got := r.Receive(t, rabbitmq.BuildQueue, 2)
 	for i, e := range []*sdk.Event{buildEvent(1, 1, "in_progress", ""), e} {
 		if diff := gocmp.Diff(want(e, true), got[i]); diff != "" {
 			t.Errorf("event %s (-want +got):\n%s", e.ID, diff)
@@ -113,7 +114,7 @@ func TestABrokerThatIsKilledAndComesBack(t *testing.T) {
 
 func TestClosingEndsTheConnection(t *testing.T) {
 	r := theRabbit(t)
-	network := through(t, r.address())
+	network := through(t, r.Address())
 	n := plainly(network.url())
 	if err := n.Start(t.Context(), nil); err != nil {
 		t.Fatal(err)
@@ -126,26 +127,26 @@ func TestClosingEndsTheConnection(t *testing.T) {
 	}
 	network.idle()
 	wantError(t, n.Notify(t.Context(), buildEvent(2, 2, "failed", "")), sdk.Unavailable, "closed")
-	r.receive(buildQueue, 1)
+	r.Receive(t, rabbitmq.BuildQueue, 1)
 }
 
 func TestLogins(t *testing.T) {
 	r := theRabbit(t)
-	strangerCert, strangerKey := r.authority.Issue("stranger")
+	strangerCert, strangerKey := r.Authority.Issue("stranger")
 	for _, c := range []struct {
 		name   string
 		change func(*notifier)
 		says   string
 	}{
-		{"a wrong password", func(n *notifier) { *n = *plainly("amqp://" + r.address()); n.Password = "guess" }, "auth failed"},
+		{"a wrong password", func(n *notifier) { *n = *plainly("amqp://" + r.Address()); n.Password = "guess" }, "auth failed"},
 		{"a broker that wants a login", func(n *notifier) {
-			*n = *plainly("amqp://" + r.address())
+			*n = *plainly("amqp://" + r.Address())
 			n.Username, n.Password, n.SASL = "", "", saslExternal
 		}, ""},
 		{"no certificate", func(n *notifier) { n.Cert, n.Key = "", "" }, ""},
 		{"a certificate of nobody", func(n *notifier) { n.Cert, n.Key = strangerCert, strangerKey }, ""},
 		{"a broker that nobody vouches for", func(n *notifier) { n.CA = "" }, "certificate"},
-		{"plain AMQP where TLS is spoken", func(n *notifier) { n.URLs = []string{"amqp://localhost:" + fmt.Sprint(r.tlsPort)} }, ""},
+		{"plain AMQP where TLS is spoken", func(n *notifier) { n.URLs = []string{strings.Replace(r.Secure(), "amqps:", "amqp:", 1)} }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n := sending(r)
@@ -226,5 +227,5 @@ func TestSilentBrokersAreToldOfBeforeTheCallEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	err := sdktest.Notifier(t, n).Notify(ctx, buildEvent(1, 1, "failed", ""))
-	wantError(t, err, sdk.Unavailable, "send to "+buildQueue, "in the time that the engine gives")
+	wantError(t, err, sdk.Unavailable, "send to "+rabbitmq.BuildQueue, "in the time that the engine gives")
 }

@@ -10,16 +10,17 @@ import (
 
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/sdktest"
+	"github.com/iib-engine/iib/sdk/sdktest/rabbitmq"
 )
 
 // protonPeer runs a peer on Qpid Proton, and returns its URL and what it
 // prints: the target of each message.
 func protonPeer(t *testing.T) (url string, targets <-chan string) {
 	t.Helper()
-	needProton(t)
-	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	command := exec.Command(python, "testdata/peer.py", address)
-	own(command)
+	rabbitmq.NeedProton(t)
+	address := fmt.Sprintf("127.0.0.1:%d", rabbitmq.FreePort(t))
+	command := exec.Command(rabbitmq.Python, "testdata/peer.py", address)
+	rabbitmq.Own(command)
 	stdout, err := command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +98,7 @@ func arrived(t *testing.T, targets <-chan string, want string) {
 		if got != want {
 			t.Errorf("a message arrived at %q, want %q", got, want)
 		}
-	case <-time.After(patience):
+	case <-time.After(rabbitmq.Patience):
 		t.Fatalf("no message arrived at %q", want)
 	}
 }

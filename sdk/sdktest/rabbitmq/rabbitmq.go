@@ -1,9 +1,13 @@
-package main
+// Package rabbitmq runs a RabbitMQ of a test's own, with its AMQP 1.0 plugin, and
+// reads from it with Qpid Proton: a real broker and an independent client for
+// tests of what sends messages.
+package rabbitmq
 
 import (
 	"bufio"
 	"bytes"
 	"cmp"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +18,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,30 +25,34 @@ import (
 	"github.com/iib-engine/iib/sdk/clienttls/tlstest"
 )
 
+//go:embed receive.py
+var receiver string
+
 const (
-	rabbitServer = "/usr/lib/rabbitmq/bin/rabbitmq-server"
-	// Debian's Python is the one that Debian's qpid-proton is for.
-	python = "/usr/bin/python3"
+	program = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+	// Python is Debian's, which Debian's Qpid Proton is for.
+	Python = "/usr/bin/python3"
 
-	brokerUser     = "iib"
-	brokerPassword = "correct horse"
+	// User may do everything, by Password or by a certificate of this name.
+	User     = "iib"
+	Password = "correct horse"
 
-	// What the broker has from its start.
-	buildQueue = "/amq/queue/iib.build.state"
-	batchQueue = "/amq/queue/iib.batch.state"
-	// What it does not have, or does not give.
-	missing   = "/exchange/missing/to"
-	forbidden = "/queue/forbidden"
+	// BuildQueue and BatchQueue are durable and there from the start.
+	BuildQueue = "/amq/queue/iib.build.state"
+	BatchQueue = "/amq/queue/iib.batch.state"
 
-	patience = 2 * time.Minute
+	// Patience is when what does not happen is a failure.
+	Patience = 2 * time.Minute
 )
 
-// rabbit is a RabbitMQ of the test's own: on loopback, with its files in a
-// directory that vanishes. It outlives a kill with what is durable.
-type rabbit struct {
-	t         testing.TB
-	dir       string
-	authority *tlstest.Authority
+// Broker is a RabbitMQ on loopback, with its files in a directory that vanishes.
+// What is durable outlives a Kill.
+type Broker struct {
+	// Authority has signed the broker's certificate, and those of who may enter
+	// at Secure.
+	Authority *tlstest.Authority
+
+	dir string
 
 	plainPort, tlsPort, distPort, epmdPort int
 
@@ -65,78 +72,32 @@ func need(t testing.TB, ok bool, what string) {
 	}
 }
 
-func needProton(t testing.TB) {
+// Need skips the test where RabbitMQ or Qpid Proton is not installed; with
+// IIB_REQUIRE_REAL=1 it fails instead.
+func Need(t testing.TB) {
 	t.Helper()
-	need(t, exec.Command(python, "-c", "import proton").Run() == nil, "Qpid Proton is not installed for "+python+" (Debian: python3-qpid-proton)")
-}
-
-// shared is the broker: started by the first test that needs it, and ended by TestMain.
-var shared struct {
-	once sync.Once
-	*rabbit
-}
-
-// theRabbit returns the broker that tests share. A test that ends it starts it
-// again.
-func theRabbit(t *testing.T) *rabbit {
-	t.Helper()
-	_, err := os.Stat(rabbitServer)
+	_, err := os.Stat(program)
 	need(t, err == nil, "RabbitMQ is not installed (Debian: rabbitmq-server)")
-	needProton(t)
-	shared.once.Do(func() { shared.rabbit = newRabbit(suite) })
-	shared.rabbit.t = t
-	return shared.rabbit
+	NeedProton(t)
 }
 
-// suite stands for the whole run where a testing.TB is asked for.
-var suite *suiteTB
-
-// suiteTB cleans up when all tests have ended.
-type suiteTB struct {
-	testing.TB
-	dirs     []string
-	cleanups []func()
+// NeedProton is Need for Qpid Proton alone.
+func NeedProton(t testing.TB) {
+	t.Helper()
+	need(t, exec.Command(Python, "-c", "import proton").Run() == nil, "Qpid Proton is not installed for "+Python+" (Debian: python3-qpid-proton)")
 }
 
-func (*suiteTB) Helper() {}
-
-func (*suiteTB) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
-
-func (*suiteTB) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-
-func (s *suiteTB) TempDir() string {
-	dir, err := os.MkdirTemp("", "iib-rabbit-")
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.dirs = append(s.dirs, dir)
-	return dir
-}
-
-func (s *suiteTB) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
-
-func TestMain(m *testing.M) {
-	suite = new(suiteTB)
-	code := m.Run()
-	for _, f := range suite.cleanups {
-		f()
-	}
-	for _, dir := range suite.dirs {
-		_ = os.RemoveAll(dir)
-	}
-	os.Exit(code)
-}
-
-func newRabbit(t testing.TB) *rabbit {
-	r := &rabbit{t: t, dir: t.TempDir(), authority: tlstest.New(t)}
+// New starts a broker. It ends with the test, which Need must have let pass.
+func New(t testing.TB) *Broker {
+	r := &Broker{dir: t.TempDir(), Authority: tlstest.New(t)}
 	for _, port := range []*int{&r.plainPort, &r.tlsPort, &r.distPort, &r.epmdPort} {
-		*port = freePort(t)
+		*port = FreePort(t)
 	}
-	r.configure()
+	r.configure(t)
 	// RabbitMQ's nodes find each other by epmd. This one is the test's own, in
 	// the foreground, so that none stays behind.
 	epmd := exec.Command("epmd", "-port", fmt.Sprint(r.epmdPort), "-address", "127.0.0.1")
-	own(epmd)
+	Own(epmd)
 	if err := epmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -144,19 +105,19 @@ func newRabbit(t testing.TB) *rabbit {
 		_ = epmd.Process.Kill()
 		_ = epmd.Wait()
 	})
-	r.start()
-	t.Cleanup(r.kill)
+	r.Start(t)
+	t.Cleanup(r.Kill)
 	return r
 }
 
-// own makes a command's process die with the tests.
-func own(command *exec.Cmd) {
+// Own makes a command's process die with the tests.
+func Own(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// freePort returns a port that stays free until its server binds it: it is
+// FreePort returns a port that stays free until its server binds it: it is
 // below those that the kernel gives to whoever asks for any.
-func freePort(t testing.TB) int {
+func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
 		port := 15000 + rand.IntN(10000)
@@ -170,21 +131,21 @@ func freePort(t testing.TB) int {
 	return 0
 }
 
-func (r *rabbit) configure() {
-	cert, key := r.authority.Issue("broker")
+func (r *Broker) configure(t testing.TB) {
+	cert, key := r.Authority.Issue("broker")
 	queue := func(name string) map[string]any {
 		return map[string]any{"name": name, "vhost": "/", "durable": true, "auto_delete": false, "arguments": map[string]any{}}
 	}
 	definitions, err := json.Marshal(map[string]any{
 		"vhosts": []any{map[string]any{"name": "/"}},
-		"users":  []any{map[string]any{"name": brokerUser, "password": brokerPassword, "tags": ""}},
+		"users":  []any{map[string]any{"name": User, "password": Password, "tags": ""}},
 		"permissions": []any{map[string]any{
-			"user": brokerUser, "vhost": "/", "configure": "^iib", "read": ".*", "write": ".*",
+			"user": User, "vhost": "/", "configure": "^iib", "read": ".*", "write": ".*",
 		}},
 		"queues": []any{queue("iib.build.state"), queue("iib.batch.state")},
 	})
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 	for name, content := range map[string]string{
 		"definitions.json": string(definitions),
@@ -200,21 +161,21 @@ func (r *rabbit) configure() {
   {load_definitions, %q},
   {log, [{file, [{file, false}]}, {console, [{enabled, true}, {level, info}]}]}
 ]}].
-`, r.plainPort, r.tlsPort, r.authority.CA, cert, key, r.path("definitions.json")),
+`, r.plainPort, r.tlsPort, r.Authority.CA, cert, key, r.path("definitions.json")),
 	} {
 		if err := os.WriteFile(r.path(name), []byte(content), 0o600); err != nil {
-			r.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
 }
 
-func (r *rabbit) path(name string) string { return filepath.Join(r.dir, name) }
+func (r *Broker) path(name string) string { return filepath.Join(r.dir, name) }
 
-// start runs the broker and waits until it serves.
-func (r *rabbit) start() {
-	r.t.Helper()
-	r.command = exec.Command(rabbitServer)
-	own(r.command)
+// Start runs the broker again after a Kill, and waits until it serves.
+func (r *Broker) Start(t testing.TB) {
+	t.Helper()
+	r.command = exec.Command(program)
+	Own(r.command)
 	r.command.Dir = r.dir
 	r.command.Env = []string{
 		"PATH=/usr/bin:/bin", "HOME=" + r.dir, "RUNNING_UNDER_SYSTEMD=1", // no script around the server
@@ -227,11 +188,11 @@ func (r *rabbit) start() {
 	}
 	stdout, err := r.command.StdoutPipe()
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 	r.command.Stderr = r.command.Stdout
 	if err := r.command.Start(); err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 	ready, exited := make(chan string, 1), make(chan struct{})
 	r.exited = exited
@@ -256,16 +217,16 @@ func (r *rabbit) start() {
 	select {
 	case printed := <-ready:
 		if printed != "" {
-			r.t.Fatalf("the broker has ended:\n%s", printed)
+			t.Fatalf("the broker has ended:\n%s", printed)
 		}
-	case <-time.After(patience):
-		r.kill()
-		r.t.Fatalf("the broker does not serve after %s", patience)
+	case <-time.After(Patience):
+		r.Kill()
+		t.Fatalf("the broker does not serve after %s", Patience)
 	}
 }
 
-// kill ends the broker as a power failure would.
-func (r *rabbit) kill() {
+// Kill ends the broker as a power failure would.
+func (r *Broker) Kill() {
 	if r.command == nil {
 		return
 	}
@@ -274,57 +235,58 @@ func (r *rabbit) kill() {
 	r.command = nil
 }
 
-// address is where the broker answers without TLS, secure its URL with TLS.
-func (r *rabbit) address() string { return fmt.Sprintf("127.0.0.1:%d", r.plainPort) }
+// Address is where the broker answers without TLS.
+func (r *Broker) Address() string { return fmt.Sprintf("127.0.0.1:%d", r.plainPort) }
 
-func (r *rabbit) secure() string { return fmt.Sprintf("amqps://localhost:%d", r.tlsPort) }
+// Secure is its URL with TLS; it demands a certificate.
+func (r *Broker) Secure() string { return fmt.Sprintf("amqps://localhost:%d", r.tlsPort) }
 
-// received is a message as the independent client has it.
-type received struct {
-	Body            *value            `json:"body"`
+// Message is a message as the independent client has it.
+type Message struct {
+	Body            *Value            `json:"body"`
 	Inferred        bool              `json:"inferred"`
 	Durable         bool              `json:"durable"`
 	Priority        int               `json:"priority"`
 	TTL             float64           `json:"ttl"`
-	ContentType     *value            `json:"content_type"`
-	ContentEncoding *value            `json:"content_encoding"`
-	CorrelationID   *value            `json:"correlation_id"`
-	ID              *value            `json:"id"`
+	ContentType     *Value            `json:"content_type"`
+	ContentEncoding *Value            `json:"content_encoding"`
+	CorrelationID   *Value            `json:"correlation_id"`
+	ID              *Value            `json:"id"`
 	Subject         *string           `json:"subject"`
 	ReplyTo         *string           `json:"reply_to"`
 	Address         *string           `json:"address"`
 	GroupID         *string           `json:"group_id"`
 	CreationTime    float64           `json:"creation_time"`
 	UserID          string            `json:"user_id"`
-	Properties      map[string]*value `json:"properties"`
+	Properties      map[string]*Value `json:"properties"`
 }
 
-// value is one with the name of its type: str, int (AMQP's long), symbol.
-type value struct {
+// Value is one with the name of its type: str, int (AMQP's long), symbol.
+type Value struct {
 	Type  string `json:"type"`
 	Value any    `json:"value"`
 }
 
-// receive takes so many messages off a queue, with Qpid Proton.
-func (r *rabbit) receive(queue string, count int) []received {
-	r.t.Helper()
-	command := exec.CommandContext(r.t.Context(), python, "testdata/receive.py", r.address(),
-		brokerUser, brokerPassword, queue, fmt.Sprint(count))
-	own(command)
+// Receive takes so many messages off a queue, with Qpid Proton.
+func (r *Broker) Receive(t testing.TB, queue string, count int) []Message {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), Python, "-c", receiver, r.Address(),
+		User, Password, queue, fmt.Sprint(count))
+	Own(command)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
 	out, err := command.Output()
 	if err != nil {
-		r.t.Fatalf("receive from %s: %v\n%s%s", queue, err, out, cmp.Or(stderr.String(), "it printed no error"))
+		t.Fatalf("receive from %s: %v\n%s%s", queue, err, out, cmp.Or(stderr.String(), "it printed no error"))
 	}
-	var messages []received
+	var messages []Message
 	decoder := json.NewDecoder(bytes.NewReader(out))
 	for {
-		var m received
+		var m Message
 		if err := decoder.Decode(&m); errors.Is(err, io.EOF) {
 			return messages
 		} else if err != nil {
-			r.t.Fatal(err)
+			t.Fatal(err)
 		}
 		messages = append(messages, m)
 	}

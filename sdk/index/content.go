@@ -26,6 +26,8 @@ type Content struct {
 	// db is the SQLite index, or the hidden database; nil if there is neither.
 	db     *catalog.Database
 	dbPath string
+	// verdict is that on the serve cache of a sealed content; nil without one.
+	verdict *task
 
 	session *Session
 	base    *Base
@@ -63,6 +65,9 @@ func (s *Session) Load(ctx context.Context, base *Base) (*Content, error) {
 
 // Close gives back what Load took.
 func (c *Content) Close() {
+	if c.verdict != nil {
+		c.verdict.stop()
+	}
 	if c.db != nil {
 		_ = c.db.Close()
 	}

@@ -73,6 +73,9 @@ func (s *Session) land(ctx context.Context, l *Landing, again bool) (*sdk.Publis
 	if err != nil {
 		return nil, err
 	}
+	if err := content.accepted(); err != nil {
+		return nil, err
+	}
 	content.remember(ctx, built, plan)
 	if err := s.Job.Statef(ctx, "Creating the manifest list and publishing %s.", built.Digest); err != nil {
 		return nil, err

@@ -21,6 +21,12 @@ type Engine interface {
 	Submit(ctx context.Context, sub *core.Submission) (requests []*core.Request, repeated bool, err error)
 	Patch(ctx context.Context, id int64, keys map[string]json.RawMessage) (*core.Request, error)
 	Cancel(ctx context.Context, id int64, reason string) (*core.Request, error)
+	// What tags were, and making them that again.
+	TagPoints(ctx context.Context, user, spec string, page int) (*core.TagPage, error)
+	TagPoint(ctx context.Context, user, spec, point string) (tag, digest string, err error)
+	RestoreTag(ctx context.Context, user, spec, point string) (*core.TagMove, error)
+	ExpireTag(ctx context.Context, user, spec string, at time.Time) error
+	DeleteTag(ctx context.Context, user, spec string) (*core.TagMove, error)
 	// Changed is closed at the next change of any request: a hint.
 	Changed() <-chan struct{}
 }
@@ -80,6 +86,10 @@ func New(o Options) http.Handler {
 	v1.Handle("/builds/{id:[0-9]+}/events", methods{http.MethodGet: s.requestEvents})
 	v1.Handle("/builds/{id:[0-9]+}/cancel", methods{http.MethodPost: s.cancel})
 	v1.Handle("/builds/{id:[0-9]+}/{artifact}", methods{http.MethodGet: s.artifact}).MatcherFunc(s.isArtifact)
+	v1.Handle("/tags/history", methods{http.MethodGet: s.tagHistory})
+	v1.Handle("/tags/point", methods{http.MethodGet: s.tagPoint})
+	v1.Handle("/tags/restore", methods{http.MethodPost: s.restoreTag})
+	v1.Handle("/tags/expire", methods{http.MethodPost: s.expireTag})
 	v1.Handle("/events", methods{http.MethodGet: s.events})
 	for path := range batches {
 		v1.Handle("/builds/"+path, methods{http.MethodPost: s.batch})

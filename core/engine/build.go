@@ -137,7 +137,7 @@ func (h *jobHost) Publish(ctx context.Context, p *sdk.Publication) (*sdk.Publish
 		return nil, err
 	}
 	defer unlock()
-	moved, err := h.move(ctx, p.Image, p.Overwrite, func(now string) error { return unmoved(p, now) })
+	moved, err := h.move(ctx, p.Image, p.Overwrite, func(now string) error { return h.unmoved(ctx, p, now) })
 	if err != nil {
 		return nil, err
 	}
@@ -145,18 +145,6 @@ func (h *jobHost) Publish(ctx context.Context, p *sdk.Publication) (*sdk.Publish
 	published.IndexImage = p.Overwrite
 	published.IndexImageResolved = repository(p.Overwrite) + "@" + moved
 	return published, nil
-}
-
-// unmoved checks that the index is still the one that the edit started from.
-// An index that already is the new image was moved by an earlier attempt of
-// this request, or by an equal one: moving it again changes nothing.
-func unmoved(p *sdk.Publication, now string) error {
-	_, base, _ := strings.Cut(p.Base, "@")
-	if _, image, _ := strings.Cut(p.Image, "@"); now == base || now == image {
-		return nil
-	}
-	return sdk.Moved("%s was changed by another request while this one was built: it was %s and is %s",
-		p.Overwrite, orNone(base), orNone(now))
 }
 
 // move makes a tag point to an image, and records that. While the move is
@@ -225,11 +213,4 @@ func repository(spec string) string {
 		return spec[:i]
 	}
 	return spec
-}
-
-func orNone(digest string) string {
-	if digest == "" {
-		return "absent"
-	}
-	return digest
 }

@@ -96,12 +96,16 @@ func (c *Content) loadFiles(ctx context.Context) error {
 		defer os.RemoveAll(dir)
 		err = s.Client.Files(base.info).Extract(ctx, dir, base.Configs)
 		if sdk.CodeOf(err) == sdk.NotFound {
-			return sdk.Errorf(sdk.Invalid, "index %s: its label %s names %s, which it does not have", base.Spec, labelConfigs, base.Configs)
+			return sdk.Errorf(sdk.Invalid, "its label %s names %s, which it does not have", labelConfigs, base.Configs)
 		}
 		if err != nil {
 			return err
 		}
-		return tree.FromFS(os.DirFS(filepath.Join(dir, base.Configs)))(ctx, add)
+		path := filepath.Join(dir, base.Configs)
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			return sdk.Errorf(sdk.Invalid, "its label %s names %s, which is no directory", labelConfigs, base.Configs)
+		}
+		return tree.FromFS(os.DirFS(path))(ctx, add)
 	})
 	if err != nil {
 		return sdk.Errorf(sdk.CodeOf(err), "index %s: %v", base.Spec, err)

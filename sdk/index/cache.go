@@ -10,8 +10,8 @@ import (
 
 // addCache makes the layer of opm's serve cache. A cache that does not fit its
 // catalog keeps opm from starting, so every cache is verified by the steps of
-// opm's own integrity check: that runs beside the upload, and accepted tells
-// its verdict before a tag moves.
+// opm's own integrity check: that runs beside the making of the layer and the
+// upload, and accepted tells its verdict before a tag moves.
 func (c *Content) addCache(ctx context.Context, spec *sdk.ImageSpec) error {
 	format := servecache.Format(c.session.config.Cache())
 	if format == servecache.None {
@@ -22,6 +22,7 @@ func (c *Content) addCache(ctx context.Context, spec *sdk.ImageSpec) error {
 	if err != nil {
 		return err
 	}
+	c.verdict = later(ctx, func(ctx context.Context) error { return cache.Verify(ctx, filepath.Dir(c.dbPath)) })
 	l, err := cache.Layer(ctx, stores.layers, c.layerPath("cache"), servecache.LayerOptions{
 		Root: cacheDir, Opaque: true, CreatedBy: "iib: serve cache",
 	})
@@ -29,7 +30,6 @@ func (c *Content) addCache(ctx context.Context, spec *sdk.ImageSpec) error {
 		return err
 	}
 	spec.Layers = append(spec.Layers, l)
-	c.verdict = later(ctx, func(ctx context.Context) error { return cache.Verify(ctx, filepath.Dir(c.dbPath)) })
 	return nil
 }
 

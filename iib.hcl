@@ -68,6 +68,10 @@ plugin "fbc-operations" {
   kind = "handler"
 }
 
+plugin "index-diff" {
+  kind = "handler"
+}
+
 plugin "add-deprecations" {
   kind = "handler"
 }

@@ -13,6 +13,9 @@ const (
 	RequestEvent EventKind = "request"
 	// BatchEvent: a batch was created, or its last member ended.
 	BatchEvent EventKind = "batch"
+	// TagEvent: a tag was restored or deleted through the engine. Notifiers are
+	// not told: the messages that they carry are about requests and batches.
+	TagEvent EventKind = "tag"
 )
 
 // Event is something that listeners hear of. The store writes it in the
@@ -22,19 +25,21 @@ type Event struct {
 	Sequence int64
 	Kind     EventKind
 	Time     time.Time
-	// Request is 0 for a batch event.
+	// Request is 0 for a batch event, and both are for one about a tag.
 	Request int64
 	Batch   int64
 	State   State
 	User    string
 	// Snapshot is the request as it was after the change: what the body of the
 	// message is made from. Its history has the newest entry only, and who runs
-	// the request is left out. Nil for a batch event.
+	// the request is left out. Nil for other events.
 	Snapshot *Request
-	// Members are the batch's requests, by ascending ID. Nil for a request event.
+	// Members are the batch's requests, by ascending ID. Nil for other events.
 	Members []BatchMember
 	// Annotations are the batch's, for a batch event.
 	Annotations json.RawMessage
+	// Move is what a tag event is about, else nil.
+	Move *TagMove
 }
 
 // BatchMember is what a batch event tells of one request.

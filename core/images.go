@@ -31,4 +31,7 @@ type ImageSession interface {
 	// Move makes the tag of spec point to the image that pinned names, copying
 	// it first where it is not there yet, and returns the digest it has there.
 	Move(ctx context.Context, pinned, spec string) (digest string, err error)
+	// Delete removes the tag of spec and leaves the image. A tag that is not
+	// there is NotFound, a registry that deletes no tags Denied.
+	Delete(ctx context.Context, spec string) error
 }

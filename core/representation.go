@@ -98,6 +98,12 @@ func (p *Representation) EventBody(e *Event) (json.RawMessage, error) {
 	if e.Kind == RequestEvent {
 		return p.JSON(e.Snapshot, false)
 	}
+	if e.Kind == TagEvent {
+		return marshal(map[string]any{
+			"tag": e.Move.Spec, "action": e.Move.Kind, "user": nullable(e.User), "updated": FormatTime(e.Time),
+			"from_digest": nullable(e.Move.From), "to_digest": nullable(e.Move.To),
+		})
+	}
 	type member struct {
 		ID           int64   `json:"id"`
 		Organization *string `json:"organization"`

@@ -18,6 +18,7 @@ type Store interface {
 	Locks
 	Events
 	Deliveries
+	TagMoves
 	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error
 	Close() error

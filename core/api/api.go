@@ -24,6 +24,12 @@ type Engine interface {
 	// Replay makes events due again for a notifier; Forget drops one.
 	Replay(ctx context.Context, notifier string, r core.Replay) (int64, error)
 	Forget(ctx context.Context, notifier string) error
+	// What tags were, and making them that again.
+	TagPoints(ctx context.Context, user, spec string, page int) (*core.TagPage, error)
+	TagPoint(ctx context.Context, user, spec, point string) (tag, digest string, err error)
+	RestoreTag(ctx context.Context, user, spec, point string) (*core.TagMove, error)
+	ExpireTag(ctx context.Context, user, spec string, at time.Time) error
+	DeleteTag(ctx context.Context, user, spec string) (*core.TagMove, error)
 	// Changed is closed at the next change of any request: a hint.
 	Changed() <-chan struct{}
 }
@@ -97,6 +103,10 @@ func New(o Options) http.Handler {
 	v1.Handle("/builds/{id:[0-9]+}/events", methods{http.MethodGet: s.requestEvents})
 	v1.Handle("/builds/{id:[0-9]+}/cancel", methods{http.MethodPost: s.cancel})
 	v1.Handle("/builds/{id:[0-9]+}/{artifact}", methods{http.MethodGet: s.artifact}).MatcherFunc(s.isArtifact)
+	v1.Handle("/tags/history", methods{http.MethodGet: s.tagHistory})
+	v1.Handle("/tags/point", methods{http.MethodGet: s.tagPoint})
+	v1.Handle("/tags/restore", methods{http.MethodPost: s.restoreTag})
+	v1.Handle("/tags/expire", methods{http.MethodPost: s.expireTag})
 	v1.Handle("/events", methods{http.MethodGet: s.events})
 	for path := range batches {
 		v1.Handle("/builds/"+path, methods{http.MethodPost: s.batch})

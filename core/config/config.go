@@ -134,6 +134,14 @@ type Registry struct {
 	CAFiles        map[string]string `json:"ca_files"` // by registry
 	DeniedNetworks []netip.Prefix    `json:"denied_networks"`
 	OCI            bool              `json:"oci"`
+	Quays          []*QuayAPI        `json:"quays"`
+}
+
+// QuayAPI is a registry that has Quay's API for the history of tags.
+type QuayAPI struct {
+	Registry  string `json:"registry"`
+	URL       string `json:"url"` // without a slash at the end
+	TokenFile string `json:"token_file"`
 }
 
 // Destination returns the pull spec that the result of a request is pushed to.
@@ -310,6 +318,16 @@ func decodeRegistry(n *node, place place) Registry {
 	}
 	if n.set("auth_file") {
 		r.AuthFile = inDir(place.dir, n.text("auth_file"))
+	}
+	for _, q := range n.all("quay") {
+		api := &QuayAPI{Registry: q.labels[0], URL: strings.TrimRight(q.text("url"), "/")}
+		if api.URL == "" {
+			api.URL = "https://" + api.Registry
+		}
+		if q.set("token_file") {
+			api.TokenFile = inDir(place.dir, q.text("token_file"))
+		}
+		r.Quays = append(r.Quays, api)
 	}
 	for host, file := range r.CAFiles {
 		r.CAFiles[host] = inDir(place.dir, file)

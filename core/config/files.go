@@ -131,6 +131,9 @@ func (c *Config) namedFiles() []namedFile {
 	for _, file := range c.Registry.CAFiles {
 		add(registry, "ca_files", file)
 	}
+	for i, n := range registry.all("quay") {
+		add(n, "token_file", c.Registry.Quays[i].TokenFile)
+	}
 	return files
 }
 

@@ -258,7 +258,14 @@ var registryBlock = Block{
 			Name: "oci", Type: Bool, Default: "false",
 			Doc: "Push OCI media types instead of Docker's version 2 schema 2.",
 		},
-	}},
+	}, Blocks: []Block{{
+		Name: "quay", Labels: []string{"registry"}, Multiple: true, unique: true, labelForm: hostForm,
+		Doc: "A registry that has Quay's API for the history of tags, which `iib tag` then uses. Without a block, only what the engine moved there itself is known.",
+		Schema: Schema{Attributes: []Attribute{
+			{Name: "url", Type: String, form: webForm, Doc: "The address of the API. Empty is `https://` and the registry."},
+			{Name: "token_file", Type: String, form: pathForm, Doc: "A file with an OAuth access token with the scopes `repo:read` and `repo:write`. It is read for each call."},
+		}},
+	}}},
 }
 
 var artifactsBlock = Block{

@@ -17,6 +17,8 @@ import (
 type Images struct {
 	mu   sync.Mutex
 	tags map[string]string
+	// gone are digests that the registry does not have any more.
+	gone map[string]bool
 	// Moves are the tags that were moved, in order.
 	moves []string
 }
@@ -36,6 +38,16 @@ func (i *Images) Set(spec, digest string) {
 		i.tags = make(map[string]string)
 	}
 	i.tags[spec] = digest
+}
+
+// Collect makes the registry forget an image.
+func (i *Images) Collect(digest string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.gone == nil {
+		i.gone = make(map[string]bool)
+	}
+	i.gone[digest] = true
 }
 
 // Moves returns the pull specs whose tags a session moved, in order.
@@ -66,9 +78,25 @@ func (imageSession) PushList(_ context.Context, _ string, arches map[string]sdk.
 
 func (s imageSession) Move(_ context.Context, pinned, spec string) (string, error) {
 	_, digest, _ := strings.Cut(pinned, "@")
-	s.Set(spec, digest)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.gone[digest] {
+		return "", sdk.Errorf(sdk.NotFound, "%s: not found", pinned)
+	}
+	if s.tags == nil {
+		s.tags = make(map[string]string)
+	}
+	s.tags[spec] = digest
 	s.moves = append(s.moves, spec)
 	return digest, nil
+}
+
+func (s imageSession) Delete(_ context.Context, spec string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.tags[spec]; !ok {
+		return sdk.Errorf(sdk.NotFound, "%s: not found", spec)
+	}
+	delete(s.tags, spec)
+	return nil
 }

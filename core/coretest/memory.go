@@ -27,6 +27,8 @@ type Memory struct {
 	keys      map[[2]string]memoryKey
 	locks     map[string]core.Claim
 	notifiers map[string]*memoryNotifier
+	moves     []*memoryMove
+	moved     int64
 }
 
 type memoryRequest struct {

@@ -96,7 +96,9 @@ func (m *Memory) Due(_ context.Context, turn core.Turn, limit int) ([]core.Deliv
 		return nil, err
 	}
 	for _, e := range m.events[n.cursor:] {
-		n.rows[e.Sequence] = row(e)
+		if e.Kind != core.TagEvent {
+			n.rows[e.Sequence] = row(e)
+		}
 	}
 	n.cursor = int64(len(m.events))
 
@@ -224,7 +226,7 @@ func (m *Memory) Replay(_ context.Context, notifier string, r core.Replay) (int6
 	var chosen []core.Event
 	for _, e := range m.events[:n.cursor] {
 		d := n.rows[e.Sequence]
-		if e.Sequence >= r.From && (r.To == 0 || e.Sequence <= r.To) &&
+		if e.Kind != core.TagEvent && e.Sequence >= r.From && (r.To == 0 || e.Sequence <= r.To) &&
 			(r.Request == 0 || e.Request == r.Request) && (r.Batch == 0 || e.Batch == r.Batch) &&
 			(d == nil && !r.Parked || d != nil && d.Parked) {
 			chosen = append(chosen, e)

@@ -29,6 +29,7 @@ func Store(t *testing.T, open func(t *testing.T) core.Store) {
 		{"lists", testLists},
 		{"events", testEvents},
 		{"deliveries", testDeliveries},
+		{"tag moves", testTagMoves},
 	} {
 		t.Run(group.name, func(t *testing.T) { group.run(t, open) })
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/sdk"
 )
 
@@ -124,7 +125,7 @@ func (h *jobHost) Publish(ctx context.Context, p *sdk.Publication) (*sdk.Publish
 		IndexImageResolved:   images.ReaderSpec(images.BuildRepository() + "@" + digest),
 	}
 	for _, spec := range append([]string{own}, buildTags(images.BuildTag, p.BuildTags)...) {
-		if err := h.move(ctx, p.Image, spec); err != nil {
+		if _, err := h.move(ctx, p.Image, spec, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -136,13 +137,7 @@ func (h *jobHost) Publish(ctx context.Context, p *sdk.Publication) (*sdk.Publish
 		return nil, err
 	}
 	defer unlock()
-	if err := h.unmoved(ctx, p); err != nil {
-		return nil, err
-	}
-	if err := h.engine.Store.Renew(ctx, h.claim, h.engine.Lease); err != nil {
-		return nil, err
-	}
-	moved, err := h.session.Move(ctx, p.Image, p.Overwrite)
+	moved, err := h.move(ctx, p.Image, p.Overwrite, func(now string) error { return h.unmoved(ctx, p, now) })
 	if err != nil {
 		return nil, err
 	}
@@ -152,31 +147,53 @@ func (h *jobHost) Publish(ctx context.Context, p *sdk.Publication) (*sdk.Publish
 	return published, nil
 }
 
-// unmoved checks that the index is still the one that the edit started from.
-// An index that already is the new image was moved by an earlier attempt of
-// this request, or by an equal one: moving it again changes nothing.
-func (h *jobHost) unmoved(ctx context.Context, p *sdk.Publication) error {
-	now, err := h.session.Digest(ctx, p.Overwrite)
-	if sdk.CodeOf(err) == sdk.NotFound {
-		now, err = "", nil
-	}
+// move makes a tag point to an image, and records that. While the move is
+// begun, nobody else moves the tag through an engine; it begins only under the
+// run's claim. With check, what the tag is must be readable and to its liking.
+func (h *jobHost) move(ctx context.Context, pinned, spec string, check func(now string) error) (string, error) {
+	tag, err := core.TagSpec(spec)
 	if err != nil {
+		tag = spec // a short name that the registries' library may know how to complete
+	}
+	_, digest, _ := strings.Cut(pinned, "@")
+	m := core.TagMove{Spec: tag, To: digest, Kind: core.MovePublish, User: h.request.User}
+	var id int64
+	err = h.untilFree(ctx, "tag "+tag, core.ReasonMoving, func() (err error) {
+		id, err = h.engine.Store.BeginMove(ctx, m, &h.claim)
 		return err
+	})
+	if err != nil {
+		return "", err
 	}
-	_, base, _ := strings.Cut(p.Base, "@")
-	if _, image, _ := strings.Cut(p.Image, "@"); now == base || now == image {
-		return nil
+	now, err := h.now(ctx, spec, check)
+	if err == nil {
+		digest, err = h.session.Move(ctx, pinned, spec)
 	}
-	return sdk.Moved("%s was changed by another request while this one was built: it was %s and is %s",
-		p.Overwrite, orNone(base), orNone(now))
+	// The record is closed also if the run has ended meanwhile.
+	ended := h.engine.Store.EndMove(context.WithoutCancel(ctx), id, now, err == nil)
+	if err != nil {
+		return "", err
+	}
+	return digest, ended
 }
 
-func (h *jobHost) move(ctx context.Context, pinned, spec string) error {
-	if err := h.engine.Store.Renew(ctx, h.claim, h.engine.Lease); err != nil {
-		return err
+// now returns the digest of a tag, "" if it is not there.
+func (h *jobHost) now(ctx context.Context, spec string, check func(string) error) (string, error) {
+	digest, err := h.session.Digest(ctx, spec)
+	switch {
+	case sdk.CodeOf(err) == sdk.NotFound:
+		digest, err = "", nil
+	case err != nil && check == nil:
+		// A repository that is yet to be made may look like a forbidden one, and
+		// the push will tell.
+		return "", nil
+	case err != nil:
+		return "", err
 	}
-	_, err := h.session.Move(ctx, pinned, spec)
-	return err
+	if check != nil {
+		err = check(digest)
+	}
+	return digest, err
 }
 
 func buildTags(spec func(string) string, tags []string) []string {
@@ -196,11 +213,4 @@ func repository(spec string) string {
 		return spec[:i]
 	}
 	return spec
-}
-
-func orNone(digest string) string {
-	if digest == "" {
-		return "absent"
-	}
-	return digest
 }

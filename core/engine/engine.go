@@ -29,6 +29,7 @@ type Options struct {
 	Queue     Queue
 	Roster    Roster
 	Images    core.Images
+	Tags      core.Tags
 	Logs      core.Logs
 	Artifacts core.Artifacts
 	Settings  *Settings

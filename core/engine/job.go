@@ -95,26 +95,31 @@ func (h *jobHost) Access(_ context.Context, image string) (sdk.Access, error) {
 const lockPoll = 25 * time.Millisecond
 
 func (h *jobHost) Lock(ctx context.Context, name string) (func(), error) {
-	for {
-		changed := h.engine.changed.wait()
-		err := h.engine.Store.Lock(ctx, name, h.claim)
-		if err == nil {
-			break
-		}
-		if sdk.CodeOf(err) != sdk.Conflict {
-			return nil, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, sdk.Errorf(sdk.Unavailable, "wait for the lock of %s: %v", name, context.Cause(ctx))
-		case <-changed:
-		case <-time.After(lockPoll):
-		}
+	err := h.untilFree(ctx, "the lock of "+name, "", func() error { return h.engine.Store.Lock(ctx, name, h.claim) })
+	if err != nil {
+		return nil, err
 	}
 	return func() {
 		_ = h.engine.Store.Unlock(context.WithoutCancel(ctx), name, h.claim)
 		h.engine.changed.wake()
 	}, nil
+}
+
+// untilFree repeats what is a Conflict, with a reason, while others have it.
+func (h *jobHost) untilFree(ctx context.Context, what, reason string, take func() error) error {
+	for {
+		changed := h.engine.changed.wait()
+		err := take()
+		if sdk.CodeOf(err) != sdk.Conflict || sdk.ReasonOf(err) != reason {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return sdk.Errorf(sdk.Unavailable, "wait for %s: %v", what, context.Cause(ctx))
+		case <-changed:
+		case <-time.After(lockPoll):
+		}
+	}
 }
 
 func (h *jobHost) Customize(ctx context.Context, organization string, bundle *sdk.Bundle) error {

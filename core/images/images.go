@@ -144,3 +144,7 @@ func (s *session) Move(ctx context.Context, pinned, spec string) (string, error)
 	}
 	return string(copied.Digest), nil
 }
+
+func (s *session) Delete(ctx context.Context, spec string) error {
+	return s.client.DeleteTag(ctx, spec)
+}

@@ -91,7 +91,7 @@ func (t *tx) takeIn(notifier string, limit int) (bool, error) {
 	}
 	err = t.exec(`INSERT INTO deliveries (notifier, sequence, batch, hand, attempts, parked, tried, not_before, error)
 		SELECT n.name, e.sequence, e.batch, 0, 0, CAST(0 AS BOOLEAN), 0, 0, '' FROM notifiers n JOIN events e ON e.sequence > n.cursor
-		WHERE n.name = $1 AND e.sequence <= $2 AND e.kind <> 'touch'
+		WHERE n.name = $1 AND e.sequence <= $2 AND e.kind NOT IN ('touch', 'tag')
 		ON CONFLICT DO NOTHING`, notifier, last.Int64)
 	if err != nil {
 		return false, err
@@ -214,7 +214,7 @@ func (s *Store) Replay(ctx context.Context, notifier string, r core.Replay) (int
 // not parked is left alone: it comes by itself.
 const chosen = ` FROM notifiers n JOIN events e ON e.sequence <= n.cursor
 	LEFT JOIN deliveries d ON d.notifier = n.name AND d.sequence = e.sequence
-	WHERE n.name = $1 AND e.kind <> 'touch' AND e.sequence >= $2 AND e.sequence <= $3
+	WHERE n.name = $1 AND e.kind NOT IN ('touch', 'tag') AND e.sequence >= $2 AND e.sequence <= $3
 		AND (CAST($4 AS BIGINT) = 0 OR e.request = CAST($4 AS BIGINT)) AND (CAST($5 AS BIGINT) = 0 OR e.batch = CAST($5 AS BIGINT))
 		AND (d.parked OR d.sequence IS NULL AND NOT $6)`
 

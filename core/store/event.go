@@ -57,21 +57,28 @@ func (t *tx) events(condition string, args ...any) ([]core.Event, error) {
 		var at int64
 		var request sql.NullInt64
 		var annotations sql.NullString
-		err := rows.Scan(&e.Sequence, &e.Kind, &at, &e.Batch, &request, &e.State, &e.User, &annotations)
+		var position int64
+		err := rows.Scan(&e.Sequence, &e.Kind, &at, &e.Batch, &request, &e.State, &position, &e.User, &annotations)
 		e.Time = moment(at)
 		e.Request = request.Int64
 		if e.Kind == core.BatchEvent && annotations.Valid {
 			e.Annotations = json.RawMessage(annotations.String)
 		}
+		if e.Kind == core.TagEvent {
+			e.Move = &core.TagMove{ID: position}
+		}
 		events = append(events, e)
 		return err
-	}, `SELECT e.sequence, e.kind, e.time, e.batch, e.request, e.state, b.submitter, b.annotations
+	}, `SELECT e.sequence, e.kind, e.time, e.batch, e.request, e.state, e.position, b.submitter, b.annotations
 		FROM events e JOIN batches b ON b.id = e.batch
 		WHERE e.kind <> 'touch' AND `+condition, args...)
 	if err != nil {
 		return nil, err
 	}
 	if err := t.addSnapshots(events); err != nil {
+		return nil, err
+	}
+	if err := t.addMoves(events); err != nil {
 		return nil, err
 	}
 	return events, t.addMembers(events)

@@ -25,7 +25,8 @@ type tx struct {
 type note struct {
 	kind core.EventKind
 	time time.Time
-	// request and position are 0 for a batch event.
+	// request and position are 0 for a batch event; a tag event's position is
+	// the ID of its move.
 	request, position int64
 	batch             int64
 	state             core.State

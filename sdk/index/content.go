@@ -26,6 +26,8 @@ type Content struct {
 	// db is the SQLite index, or the hidden database; nil if there is neither.
 	db     *catalog.Database
 	dbPath string
+	// verdict is that on the serve cache of a sealed content; nil without one.
+	verdict *task
 
 	session *Session
 	base    *Base
@@ -63,6 +65,9 @@ func (s *Session) Load(ctx context.Context, base *Base) (*Content, error) {
 
 // Close gives back what Load took.
 func (c *Content) Close() {
+	if c.verdict != nil {
+		c.verdict.stop()
+	}
 	if c.db != nil {
 		_ = c.db.Close()
 	}
@@ -91,12 +96,16 @@ func (c *Content) loadFiles(ctx context.Context) error {
 		defer os.RemoveAll(dir)
 		err = s.Client.Files(base.info).Extract(ctx, dir, base.Configs)
 		if sdk.CodeOf(err) == sdk.NotFound {
-			return sdk.Errorf(sdk.Invalid, "index %s: its label %s names %s, which it does not have", base.Spec, labelConfigs, base.Configs)
+			return sdk.Errorf(sdk.Invalid, "its label %s names %s, which it does not have", labelConfigs, base.Configs)
 		}
 		if err != nil {
 			return err
 		}
-		return tree.FromFS(os.DirFS(filepath.Join(dir, base.Configs)))(ctx, add)
+		path := filepath.Join(dir, base.Configs)
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			return sdk.Errorf(sdk.Invalid, "its label %s names %s, which is no directory", labelConfigs, base.Configs)
+		}
+		return tree.FromFS(os.DirFS(path))(ctx, add)
 	})
 	if err != nil {
 		return sdk.Errorf(sdk.CodeOf(err), "index %s: %v", base.Spec, err)

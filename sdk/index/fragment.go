@@ -20,14 +20,33 @@ type Fragment struct {
 }
 
 // Fragments reads fragment images. Each directory of a fragment must be named
-// for the operator whose catalog it has, and nothing else may lie beside them.
+// for the operator whose catalog it has, nothing else may lie beside them, and
+// no operator may be in two fragments.
 func (s *Session) Fragments(ctx context.Context, specs []string) ([]*Fragment, error) {
 	fragments := make([]*Fragment, len(specs))
 	err := each(ctx, len(specs), func(ctx context.Context, i int) (err error) {
 		fragments[i], err = s.fragment(ctx, specs[i])
 		return err
 	})
-	return fragments, err
+	if err != nil {
+		return nil, err
+	}
+	return fragments, checkOwners(fragments)
+}
+
+// checkOwners refuses fragments of which two have the same package: which one
+// counts would be a guess.
+func checkOwners(fragments []*Fragment) error {
+	owners := make(map[string]*Fragment)
+	for _, f := range fragments {
+		for _, name := range f.Tree.Packages() {
+			if other := owners[name]; other != nil {
+				return sdk.FieldErrorf("fbc_fragments", "fragments %s and %s both have the package %s: leave one of them out", other.Spec, f.Spec, name)
+			}
+			owners[name] = f
+		}
+	}
+	return nil
 }
 
 func (s *Session) fragment(ctx context.Context, spec string) (*Fragment, error) {

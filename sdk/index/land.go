@@ -32,23 +32,37 @@ const maxRebases = 100
 
 // Land resolves, edits, builds and publishes, and reports the results. An
 // index that was changed meanwhile does not fail the request: the edit is
-// applied to its new content.
+// applied to its new content. Requests that were overtaken take turns at that,
+// or they would go on overtaking each other, and all their work but one's would
+// be for nothing each time.
 func (s *Session) Land(ctx context.Context, l *Landing) (*sdk.Published, error) {
+	var moved error
 	for rebase := 0; ; rebase++ {
-		published, err := s.land(ctx, l, rebase > 0)
+		published, err := s.land(ctx, l, moved)
 		switch {
 		case sdk.ReasonOf(err) != sdk.ReasonMoved:
 			return published, err
 		case rebase == maxRebases:
 			return nil, sdk.Errorf(sdk.Unavailable, "index %s was changed by other requests %d times while this one was built", l.Params.FromIndex, rebase)
 		}
+		s.Job.Logf(ctx, "%v", err)
+		if moved == nil {
+			unlock, err := s.Job.Lock(ctx, "turn to change "+l.Params.FromIndex)
+			if err != nil {
+				return nil, err
+			}
+			defer unlock()
+		}
+		moved = err
 		if err := s.Job.Statef(ctx, "The index was changed by another request: applying this one to its new content."); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func (s *Session) land(ctx context.Context, l *Landing, again bool) (*sdk.Published, error) {
+// land makes one attempt. Moved is what stopped the attempt before, if there
+// was one: it tells which requests changed the index meanwhile.
+func (s *Session) land(ctx context.Context, l *Landing, moved error) (*sdk.Published, error) {
 	base, plan, err := s.prepare(ctx, l)
 	if err != nil {
 		return nil, err
@@ -59,8 +73,8 @@ func (s *Session) land(ctx context.Context, l *Landing, again bool) (*sdk.Publis
 	}
 	defer content.Close()
 	if err := l.Edit(ctx, content, plan); err != nil {
-		if again && sdk.CodeOf(err) != sdk.Unavailable {
-			return nil, sdk.Errorf(sdk.Conflict, "index %s was changed by another request meanwhile, and this one cannot be applied to what it holds now: %v", l.Params.FromIndex, err)
+		if code := sdk.CodeOf(err); moved != nil && code != sdk.Unavailable && code != sdk.Internal {
+			return nil, sdk.Errorf(sdk.Conflict, "%v. This request cannot be applied to what the index holds now: %v. See whether it is still wanted, and submit it again", moved, err)
 		}
 		return nil, err
 	}
@@ -71,6 +85,9 @@ func (s *Session) land(ctx context.Context, l *Landing, again bool) (*sdk.Publis
 	maps.Copy(spec.Config.Labels, l.Labels)
 	built, err := s.Job.Build(ctx, spec)
 	if err != nil {
+		return nil, err
+	}
+	if err := content.accepted(); err != nil {
 		return nil, err
 	}
 	content.remember(ctx, built, plan)

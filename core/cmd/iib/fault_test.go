@@ -24,6 +24,55 @@ func edited(files map[string][]byte, change func(name string, data string) strin
 	return out
 }
 
+// fault is a request that must fail with a reason that has certain words.
+type fault struct {
+	name, requestType string
+	body              map[string]any
+	says              []string
+}
+
+// refuses runs requests that must fail. Each overwrites its index, if its type
+// can, and that must still be what it was.
+func (r *releases) refuses(t *testing.T, faults []fault) {
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			body := maps.Clone(f.body)
+			index, overwrite := "from_index", "overwrite_from_index"
+			switch f.requestType {
+			case "create-empty-index":
+				overwrite = ""
+			case "merge-index-image":
+				index, overwrite = "target_index", "overwrite_target_index"
+				body["overwrite_target_index_token"] = "robot:secret"
+			}
+			if overwrite != "" {
+				body[overwrite] = true
+			}
+			spec, _ := body[index].(string)
+			before, _ := r.pusher.Client.Digest(t.Context(), spec)
+			build := r.attempt(f.requestType, body)
+			reason, _ := build["state_reason"].(string)
+			if build["state"] != "failed" {
+				t.Fatalf("the request is %v: %s", build["state"], reason)
+			}
+			for _, word := range f.says {
+				if !strings.Contains(reason, word) {
+					t.Errorf("%q does not tell %q", reason, word)
+				}
+			}
+			if strings.Contains(reason, "Attempt") {
+				t.Errorf("a final fault was retried: %q", reason)
+			}
+			if build["index_image"] != nil {
+				t.Errorf("published %v", build["index_image"])
+			}
+			if after, _ := r.pusher.Client.Digest(t.Context(), spec); after != before {
+				t.Errorf("%s was %s and is %s", spec, before, after)
+			}
+		})
+	}
+}
+
 func TestFaultsAreToldInASentence(t *testing.T) {
 	r := newReleases(t, startServer(t, ""))
 	index := r.emptyIndex("index:v4.14", fileBased, false)
@@ -63,11 +112,7 @@ func TestFaultsAreToldInASentence(t *testing.T) {
 	narrow := r.push("narrow:v1", imagetest.Image{Arches: []string{"amd64"}, Files: map[string][]byte{"bin/opm": []byte("opm")}})
 	fine := push("fine:v1", one.Files(), one.Labels())
 
-	for _, c := range []struct {
-		name, requestType string
-		body              map[string]any
-		says              []string
-	}{
+	r.refuses(t, []fault{
 		{"a bundle that does not exist", "add", map[string]any{"bundles": []string{notThere}, "from_index": index}, []string{notThere, "not found"}},
 		{"two bundles that do not exist are both named", "add", map[string]any{"bundles": []string{notThere, notThere + "2"}, "from_index": index}, []string{notThere, notThere + "2"}},
 		{"an index that does not exist", "add", map[string]any{"bundles": []string{fine}, "from_index": notThere}, []string{notThere, "not found"}},
@@ -96,26 +141,7 @@ func TestFaultsAreToldInASentence(t *testing.T) {
 		{"deprecations of an unknown package", "add-deprecations", map[string]any{"operator_package": "ghost", "from_index": index,
 			"deprecation_schema": `{"schema":"olm.deprecations","package":"ghost","entries":[]}`}, []string{"ghost"}},
 		{"a SQLite copy of a file-based index", "create-empty-index", map[string]any{"from_index": index}, []string{"output_fbc"}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			build := r.attempt(c.requestType, c.body)
-			reason, _ := build["state_reason"].(string)
-			if build["state"] != "failed" {
-				t.Fatalf("the request is %v: %s", build["state"], reason)
-			}
-			for _, word := range c.says {
-				if !strings.Contains(reason, word) {
-					t.Errorf("%q does not tell %q", reason, word)
-				}
-			}
-			if strings.Contains(reason, "Attempt") {
-				t.Errorf("a final fault was retried: %q", reason)
-			}
-			if build["index_image"] != nil {
-				t.Errorf("published %v", build["index_image"])
-			}
-		})
-	}
+	})
 	t.Run("nothing was published", func(t *testing.T) {
 		tags, err := r.pusher.Client.Tags(context.Background(), fmt.Sprintf("%s/iib-build:1", r.registry()))
 		if err == nil && len(tags) > 0 {

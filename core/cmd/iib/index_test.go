@@ -240,34 +240,6 @@ func TestAddAndRemove(t *testing.T) {
 	}
 }
 
-func TestOverwriteMovesTheTagAndKeepsEveryChange(t *testing.T) {
-	r := newReleases(t, startServer(t, ""))
-	index := r.emptyIndex("index:v4.14", fileBased, false)
-	const requests = 12
-	want := make(map[string][]string)
-	var ids []any
-	for i := range requests {
-		specs, list := r.bundles(100+i, 1)
-		maps.Copy(want, names(list))
-		status, answer := r.post("/api/v1/builds/add", map[string]any{
-			"bundles": specs, "from_index": index, "binary_image": r.base, "overwrite_from_index": true,
-		})
-		if status != http.StatusCreated {
-			t.Fatalf("%d %v", status, answer)
-		}
-		ids = append(ids, answer["id"])
-	}
-	for _, id := range ids {
-		build := r.wait(id)
-		if build["state"] != "complete" || build["index_image"] != index {
-			t.Errorf("request %v: %v %v", id, build["index_image"], build["state_reason"])
-		}
-	}
-	if diff := cmp.Diff(want, r.contents(index)); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestEqualInputsMakeAnEqualImage(t *testing.T) {
 	r := newReleases(t, startServer(t, ""))
 	index := r.emptyIndex("index:v4.14", withHidden, false)

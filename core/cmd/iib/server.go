@@ -28,6 +28,7 @@ import (
 	"github.com/iib-engine/iib/core/plugin"
 	"github.com/iib-engine/iib/core/queue"
 	"github.com/iib-engine/iib/core/store"
+	"github.com/iib-engine/iib/core/tags"
 )
 
 func newServerCommand() *cobra.Command {
@@ -111,7 +112,9 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 	if s.listener, err = net.Listen("tcp", c.Server.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	s.url = "http://" + s.listener.Addr().String()
+	if s.url, s.listener, err = secured(c, s.listener); err != nil {
+		return nil, err
+	}
 	keys, err := loadKeys(c.Secrets)
 	if err != nil {
 		return nil, err
@@ -125,7 +128,7 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 	if s.files, err = artifact.Open(c.Artifacts.Dir); err != nil {
 		return nil, err
 	}
-	if s.images, err = images.New(imageOptions(c, s.listener.Addr().String())); err != nil {
+	if s.images, err = images.New(imageOptions(c, ownRegistry(c, s.listener.Addr().String()))); err != nil {
 		return nil, err
 	}
 	// A socket's address must be short, which a data directory's need not be.
@@ -143,7 +146,7 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 	}
 	s.metrics = metrics.New(metrics.Options{Subscriptions: s.store.Subscriptions, Plugins: s.roster.Status, Version: version()})
 	s.engine = engine.New(engine.Options{
-		Store: s.store, Queue: s.queue, Roster: s.roster, Images: s.images,
+		Store: s.store, Queue: s.queue, Roster: s.roster, Images: s.images, Tags: s.tags(),
 		Logs: s.files.Logs(), Artifacts: s.files, Settings: engineSettings(c, s.url), Worker: workerName(),
 		WorkDir: s.work.path, CacheDir: shared, Logger: s.log,
 		Ended: s.metrics.Ended,
@@ -161,6 +164,16 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	return s, nil
+}
+
+// tags returns the memories of the registries that the configuration in force
+// names.
+func (s *server) tags() *tags.Tags {
+	return tags.New(tags.Options{
+		Moves: s.store, Images: s.images, Mount: s.roster.Mount,
+		Own:   func() string { return ownRegistry(s.config.Load(), s.listener.Addr().String()) },
+		Quays: func() map[string]tags.Quay { return quays(s.config.Load()) },
+	})
 }
 
 // run answers and works until ctx ends, then hands back what is running.
@@ -227,7 +240,7 @@ func (s *server) reload(ctx context.Context, path string, stderr io.Writer) {
 	change := config.Diff(s.config.Load(), next)
 	s.config.Store(next)
 	s.engine.Configure(engineSettings(next, s.url))
-	if err := s.images.Configure(imageOptions(next, s.listener.Addr().String())); err != nil {
+	if err := s.images.Configure(imageOptions(next, ownRegistry(next, s.listener.Addr().String()))); err != nil {
 		s.log.Error("registries", "err", err)
 	}
 	s.apply(ctx, next)

@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +26,7 @@ import (
 	"github.com/iib-engine/iib/core/plugin"
 	"github.com/iib-engine/iib/core/queue"
 	"github.com/iib-engine/iib/core/store"
+	"github.com/iib-engine/iib/core/tags"
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/host"
 )
@@ -159,8 +162,29 @@ func newIdentity(c *config.Config, fault func(error)) (api.Identity, error) {
 	return m, nil
 }
 
+// ownRegistry returns the host of the engine's own registry: the address that
+// it listens at, or, with TLS, the name that its certificate is for.
+func ownRegistry(c *config.Config, listening string) string {
+	if c.Server.TLS != nil && c.Server.ExternalURL != "" {
+		if external, err := url.Parse(c.Server.ExternalURL); err == nil && external.Scheme == "https" {
+			return external.Host
+		}
+	}
+	return listening
+}
+
+// quays returns the registries with Quay's API.
+func quays(c *config.Config) map[string]tags.Quay {
+	found := make(map[string]tags.Quay)
+	for _, q := range c.Registry.Quays {
+		found[q.Registry] = tags.Quay{URL: q.URL, TokenFile: q.TokenFile, CAFile: c.Registry.CAFiles[q.Registry]}
+	}
+	return found
+}
+
 // imageOptions tell how registries are reached. The engine's own registry, on
-// the address it listens at, speaks plain HTTP.
+// its own address, speaks what the API speaks: plain HTTP, or TLS with a
+// certificate that the engine trusts, whoever has signed it.
 func imageOptions(c *config.Config, own string) images.Options {
 	o := images.Options{
 		Registry: c.Registry.Address, Template: c.Registry.Push, Output: c.Registry.Output,
@@ -169,7 +193,15 @@ func imageOptions(c *config.Config, own string) images.Options {
 	}
 	if o.Registry == "" {
 		o.Registry = own
-		o.PlainHTTP = append([]string{own}, o.PlainHTTP...)
+		if tls := c.Server.TLS; tls == nil {
+			o.PlainHTTP = append([]string{own}, o.PlainHTTP...)
+		} else if _, ok := o.CAFiles[own]; !ok {
+			o.CAFiles = maps.Clone(o.CAFiles)
+			if o.CAFiles == nil {
+				o.CAFiles = make(map[string]string)
+			}
+			o.CAFiles[own] = tls.CertFile
+		}
 	}
 	for _, network := range c.Registry.DeniedNetworks {
 		o.DeniedNetworks = append(o.DeniedNetworks, network.String())

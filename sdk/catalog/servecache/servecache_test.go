@@ -2,14 +2,12 @@ package servecache
 
 import (
 	"bytes"
-	"context"
 	"encoding/gob"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -265,59 +263,6 @@ func (f fixture) layer(tb testing.TB, c *Cache) string {
 		tb.Fatal(err)
 	}
 	return l.Digest
-}
-
-func TestCheckFindsATamperedDigest(t *testing.T) {
-	for _, format := range formats {
-		f := newFixture(t)
-		c := f.build(t, f.load(t, catalogtest.Spec{Packages: 1, Bundles: 1}.FS()), format)
-		for name, check := range map[string]func(context.Context, string) error{"check": c.Check, "verify": c.Verify} {
-			c.digest.value = ""
-			if err := check(t.Context(), t.TempDir()); err != nil {
-				t.Errorf("%s, %s: %v", format, name, err)
-			}
-			c.digest.value = "bad"
-			if err := check(t.Context(), t.TempDir()); err == nil {
-				t.Errorf("%s, %s: a wrong digest passes", format, name)
-			}
-		}
-	}
-}
-
-// Verify finds each kind of mistake that its steps are there for.
-func TestVerifyFinds(t *testing.T) {
-	for name, tc := range map[string]struct {
-		harm func(*Cache)
-		says string
-	}{
-		"metas that are not opm's": {func(c *Cache) {
-			// As if two packages had been mixed up.
-			other := *c.states[1]
-			other.pkg = c.states[0].pkg
-			c.states[0] = &other
-			c.digest.value = ""
-		}, "opm reads other text"},
-		"a record that is not there": {func(c *Cache) {
-			s := *c.states[0]
-			s.Bundles = slices.Clone(s.Bundles)
-			s.Bundles[0].Key = s.Bundles[0].Key[:len(s.Bundles[0].Key)-1] + "?"
-			c.states[0] = &s
-		}, "does not find record"},
-		"a value that is another": {func(c *Cache) { c.packages[10] ^= 1 }, "its content gives"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
-			c := f.build(t, f.load(t, catalogtest.Spec{Packages: 3, Bundles: 2, Text: 300}.FS()), Pogreb)
-			if _, err := c.Digest(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			tc.harm(c)
-			err := c.Verify(t.Context(), t.TempDir())
-			if sdk.CodeOf(err) != sdk.Internal || !strings.Contains(err.Error(), tc.says) {
-				t.Errorf("error %v, want Internal and %q", err, tc.says)
-			}
-		})
-	}
 }
 
 func TestHashTableOverflows(t *testing.T) {

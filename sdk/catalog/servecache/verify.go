@@ -220,10 +220,6 @@ func (s *stub) Close() error               { return nil }
 // verifyDatabase opens the database with the library and computes the digest
 // from what it returns.
 func (c *Cache) verifyDatabase(ctx context.Context, dir string) error {
-	want, err := c.Digest(ctx)
-	if err != nil {
-		return err
-	}
 	l, err := c.layout()
 	if err != nil {
 		return err
@@ -266,6 +262,11 @@ func (c *Cache) verifyDatabase(ctx context.Context, dir string) error {
 		}
 		_, _ = io.WriteString(sum, key)
 		_, _ = sum.Write(value)
+	}
+	// It is computed for the layer at the same time.
+	want, err := c.Digest(ctx)
+	if err != nil {
+		return err
 	}
 	if got := fmt.Sprintf("%x", sum.Sum(nil)); got != want {
 		return refused("its digest is %s, but its content gives %s", want, got)

@@ -61,6 +61,12 @@ registry {
   plain_http      = ["localhost:5000", "[::1]:5000"]
   ca_files        = { "${local.registry}" = "ca.pem" }
   denied_networks = []
+
+  quay "quay.io" {}
+  quay "quay.example.com:8443" {
+    url        = "https://api.quay.example.com/"
+    token_file = "distributed.hcl"
+  }
   oci             = true
 }
 

@@ -40,6 +40,8 @@ type process struct {
 	command *exec.Cmd
 	stderr  *lockedBuffer
 	exited  chan struct{}
+	// heard is the last event that a test has looked at.
+	heard string
 }
 
 // lockedBuffer is what a process has printed so far.

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -155,47 +154,6 @@ func TestClientsPushAndPull(t *testing.T) {
 			t.Error("the tag is still there")
 		}
 	})
-}
-
-// TestSkopeo has Debian's client copy images in and out, delete and list.
-func TestSkopeo(t *testing.T) {
-	skopeo, err := exec.LookPath("skopeo")
-	if err != nil {
-		t.Skip("skopeo is not installed")
-	}
-	host := serveRegistry(t, nil)
-	run := func(arguments ...string) string {
-		t.Helper()
-		output, err := exec.CommandContext(t.Context(), skopeo, arguments...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("skopeo %v: %v: %s", arguments, err, output)
-		}
-		return string(output)
-	}
-	index, err := random.Index(2000, 2, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := remote.WriteIndex(reference(t, host+"/source/index:v1"), index); err != nil {
-		t.Fatal(err)
-	}
-	want, err := index.Digest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := "dir:" + t.TempDir()
-	run("copy", "--all", "--src-tls-verify=false", "docker://"+host+"/source/index:v1", dir)
-	run("copy", "--all", "--dest-tls-verify=false", dir, "docker://"+host+"/target/index:v2")
-	if got := digestOf(t, reference(t, host+"/target/index:v2")); got != want {
-		t.Errorf("the copy has %s, want %s", got, want)
-	}
-	if tags := run("list-tags", "--tls-verify=false", "docker://"+host+"/target/index"); !strings.Contains(tags, `"v2"`) {
-		t.Errorf("tags: %s", tags)
-	}
-	run("delete", "--tls-verify=false", "docker://"+host+"/target/index:v2")
-	if _, err := remote.Head(reference(t, host+"/target/index:v2")); err == nil {
-		t.Error("the tag is still there")
-	}
 }
 
 func TestUsers(t *testing.T) {

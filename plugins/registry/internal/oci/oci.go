@@ -155,10 +155,15 @@ func (c *call) mayRead(repository string) bool {
 }
 
 // base answers the question whether this is a registry. Who would not get in
-// anywhere learns here how to say who it is.
+// anywhere learns here how to say who it is. So does everybody without a token
+// where there are tokens: clients such as skopeo ask for one only after a
+// challenge at this very address, and would push without it.
 func (c *call) base() error {
-	if user := sdk.UserFrom(c.r); user == "" && !c.anonymous() {
-		return errUnauthorized
+	if sdk.UserFrom(c.r) == "" {
+		tokens := c.Challenge != nil && len(c.Policy) > 0 && !access.Scoped(c.r)
+		if tokens || !c.anonymous() {
+			return errUnauthorized
+		}
 	}
 	c.w.Header().Set("Content-Type", "application/json")
 	_, err := c.w.Write([]byte("{}"))

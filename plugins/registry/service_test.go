@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -322,49 +320,6 @@ type zeros struct{}
 func (zeros) Read(b []byte) (int, error) {
 	clear(b)
 	return len(b), nil
-}
-
-// TestManyTags lists a repository with more tags than one answer has.
-func TestManyTags(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it pushes 10,500 tags")
-	}
-	host := serveRegistry(t, nil)
-	ref := reference(t, host+"/team/app:v1")
-	if err := remote.Write(ref, randomImage(t)); err != nil {
-		t.Fatal(err)
-	}
-	pulled, err := remote.Get(ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for first := 0; first < 10_500; first += 100 {
-		var query []string
-		for i := range 100 {
-			query = append(query, fmt.Sprintf("tag=t%05d", first+i))
-		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut,
-			fmt.Sprintf("http://%s/v2/team/app/manifests/%s?%s", host, pulled.Digest, strings.Join(query, "&")), bytes.NewReader(pulled.Manifest))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", string(pulled.MediaType))
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusCreated {
-			t.Fatal(resp.Status)
-		}
-	}
-	tags, err := remote.List(ref.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(tags) != 10_501 || !slices.IsSorted(tags) {
-		t.Errorf("%d tags, sorted %v", len(tags), slices.IsSorted(tags))
-	}
 }
 
 func TestSettings(t *testing.T) {

@@ -23,6 +23,10 @@ type Handler struct {
 	// ReadOnly tells that nothing may be changed in a repository. Nil means
 	// that everything may.
 	ReadOnly func(repository string) bool
+	// MaxNames is how many names one answer has at most, and MaxReferrers about
+	// how many bytes a list of referrers; the rest is linked. Zero means 10,000,
+	// and 3 MiB: clients expect such a list to be no larger than a manifest.
+	MaxNames, MaxReferrers int
 }
 
 var _ http.Handler = (*Handler)(nil)

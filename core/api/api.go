@@ -48,9 +48,10 @@ type Options struct {
 	Logs   core.Logs
 	// Artifacts are the files that requests leave behind.
 	Artifacts core.Artifacts
-	Identity  Identity
-	Settings  func() *Settings
-	Logger    *slog.Logger
+	// Identity returns what is in force; a reload may change it.
+	Identity func() Identity
+	Settings func() *Settings
+	Logger   *slog.Logger
 }
 
 // Settings are what a reload of the configuration may change.
@@ -165,7 +166,7 @@ func (s *server) mounted(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, errNoPath)
 		return
 	}
-	user, err := s.Identity.User(r)
+	user, err := s.visitor(r)
 	if err != nil {
 		writeError(w, r, err)
 		return

@@ -18,12 +18,12 @@ import (
 func readJSON(w http.ResponseWriter, r *http.Request, limit int64) (json.RawMessage, error) {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" && !(strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json")) {
-		return nil, &statusError{http.StatusUnsupportedMediaType, "The body must be sent as application/json."}
+		return nil, &statusError{status: http.StatusUnsupportedMediaType, message: "The body must be sent as application/json."}
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return nil, &statusError{http.StatusRequestEntityTooLarge, "The body is larger than this server accepts."}
+		return nil, &statusError{status: http.StatusRequestEntityTooLarge, message: "The body is larger than this server accepts."}
 	}
 	if err != nil {
 		return nil, sdk.Errorf(sdk.Invalid, "the body could not be read: %v", err)

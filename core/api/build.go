@@ -138,7 +138,7 @@ func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
 	request, err := s.Engine.Cancel(r.Context(), id, "The request was cancelled by "+by+".")
 	if err != nil {
 		if sdk.ReasonOf(err) == core.ReasonFinal {
-			return &statusError{http.StatusConflict, err.Error()}
+			return &statusError{status: http.StatusConflict, message: err.Error()}
 		}
 		return err
 	}

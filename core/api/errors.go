@@ -24,14 +24,15 @@ var statuses = map[sdk.Code]int{
 type statusError struct {
 	status  int
 	message string
+	// challenges are the WWW-Authenticate values of a 401.
+	challenges []string
 }
 
 func (e *statusError) Error() string { return e.message }
 
 var (
-	errNoPath  = &statusError{http.StatusNotFound, "There is nothing at this address."}
-	errUnknown = &statusError{http.StatusNotFound, "The requested resource was not found."}
-	errNoUser  = &statusError{http.StatusUnauthorized, "This needs an authenticated user, and the request came without one."}
+	errNoPath  = &statusError{status: http.StatusNotFound, message: "There is nothing at this address."}
+	errUnknown = &statusError{status: http.StatusNotFound, message: "The requested resource was not found."}
 )
 
 // writeError answers with an error's status and the contract's error body.
@@ -44,6 +45,9 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.As(err, &own):
 		status = own.status
+		for _, challenge := range own.challenges {
+			w.Header().Add("WWW-Authenticate", challenge)
+		}
 	case sdk.CodeOf(err) == sdk.NotFound:
 		status, body["error"] = errUnknown.status, errUnknown.message
 	case sdk.CodeOf(err) == sdk.Conflict && sdk.ReasonOf(err) == core.ReasonFinal:

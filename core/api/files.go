@@ -15,7 +15,7 @@ import (
 func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
 	settings := s.Settings()
 	if !settings.KeepLogs {
-		return &statusError{http.StatusNotFound, "This server keeps no logs."}
+		return &statusError{status: http.StatusNotFound, message: "This server keeps no logs."}
 	}
 	id, err := requestID(r)
 	if err != nil {
@@ -129,16 +129,16 @@ func (s *server) missing(err error, request *core.Request, what string) error {
 		return err
 	}
 	if time.Now().After(request.Expires(s.Settings().Keep)) {
-		return &statusError{http.StatusGone, fmt.Sprintf("The %s of request %d has expired and was removed.", what, request.ID)}
+		return &statusError{status: http.StatusGone, message: fmt.Sprintf("The %s of request %d has expired and was removed.", what, request.ID)}
 	}
-	return &statusError{http.StatusInternalServerError, fmt.Sprintf("The %s of request %d is missing.", what, request.ID)}
+	return &statusError{status: http.StatusInternalServerError, message: fmt.Sprintf("The %s of request %d is missing.", what, request.ID)}
 }
 
 // health is GET /healthcheck.
 func (s *server) health(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Store.Ping(r.Context()); err != nil {
 		logger(r).Error("health check", "err", err)
-		return &statusError{http.StatusInternalServerError, "The database does not answer."}
+		return &statusError{status: http.StatusInternalServerError, message: "The database does not answer."}
 	}
 	writeJSON(w, http.StatusOK, map[string]string{"status": "Health check OK"})
 	return nil

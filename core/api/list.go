@@ -129,7 +129,7 @@ func readPage(query url.Values, maxSize int) (core.Page, error) {
 		}
 		n, err := strconv.Atoi(query.Get(name))
 		if err != nil || n < 1 {
-			return page, &statusError{http.StatusNotFound, fmt.Sprintf("%s must be a positive integer.", name)}
+			return page, &statusError{status: http.StatusNotFound, message: fmt.Sprintf("%s must be a positive integer.", name)}
 		}
 		*into = n
 	}

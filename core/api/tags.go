@@ -143,7 +143,7 @@ func writeMove(w http.ResponseWriter, m *core.TagMove) {
 // resource of the address.
 func tagError(err error) error {
 	if sdk.CodeOf(err) == sdk.NotFound {
-		return &statusError{http.StatusNotFound, err.Error()}
+		return &statusError{status: http.StatusNotFound, message: err.Error()}
 	}
 	return err
 }

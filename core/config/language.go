@@ -118,7 +118,7 @@ var identityBlock = Block{
 		},
 		{
 			Name: "kerberos",
-			Doc:  "Negotiate (SPNEGO) with a Kerberos ticket. The user's name is the principal with its realm.",
+			Doc:  "Negotiate (SPNEGO) with a Kerberos ticket. The user's name is the principal with its realm. The service does not prove itself in return: clients that demand this must be told not to, and use TLS.",
 			Schema: Schema{Attributes: []Attribute{
 				{
 					Name: "keytab", Type: String, Required: true, form: pathForm,
@@ -154,7 +154,7 @@ var identityBlock = Block{
 			Schema: Schema{Attributes: []Attribute{
 				{
 					Name: "file", Type: String, Required: true, form: pathForm,
-					Doc: "A file with a user's name and the hash of a token on each line.",
+					Doc: "A file with a user's name and the hash of a token on each line: `iib token USER` makes both. It is read again when it changes.",
 				},
 			}},
 		},

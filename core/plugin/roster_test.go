@@ -26,8 +26,10 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	command := exec.Command("go", "build", "-o", dir+"/", "../../docs/examples/allowlist-gate",
+	command := exec.Command("go", "build", "-ldflags", "-s -w", "-o", dir+"/", "../../docs/examples/allowlist-gate",
 		"../../docs/examples/echo-handler", "../../docs/examples/hello-service")
+	// As make build does it, so that the two share what they compile.
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		defer os.RemoveAll(dir)
 		bin = dir
 		// As make build does it, so that the two share what they compile.
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin+"/")
+		build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", bin+"/")
 		for _, name := range names {
 			build.Args = append(build.Args, "./"+name)
 		}

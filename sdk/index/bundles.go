@@ -149,9 +149,14 @@ func (s *Session) Unpack(ctx context.Context, b *Bundle) (dir string, err error)
 	}
 	for name, label := range map[string]string{"manifests": labelManifests, "metadata": labelMetadata} {
 		inImage := path.Clean("/" + or(b.Labels[label], name))
-		err := s.Client.Files(b.info).Extract(ctx, dir, inImage)
+		files := s.Client.Files(b.info)
+		err := files.Extract(ctx, dir, inImage)
 		if sdk.CodeOf(err) == sdk.NotFound {
-			return "", sdk.Errorf(sdk.Invalid, "image %s is no bundle: it has no directory %s", b.Spec, inImage)
+			if _, missing := files.Stat(ctx, inImage); sdk.CodeOf(missing) == sdk.NotFound {
+				return "", sdk.Errorf(sdk.Invalid, "image %s is no bundle: it has no directory %s", b.Spec, inImage)
+			}
+			// It is there, and a link in it leads nowhere.
+			return "", sdk.Errorf(sdk.Invalid, "bundle %s cannot be read: %v", b.Spec, err)
 		}
 		if err != nil {
 			return "", err

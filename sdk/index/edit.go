@@ -160,12 +160,11 @@ func (c *Content) DeprecateImages(ctx context.Context, byPackage map[string][]st
 	if len(inDatabase) == 0 {
 		return nil
 	}
-	// Those that are gone are among the edited ones.
-	edited, _, err := c.db.Deprecate(ctx, inDatabase)
+	edited, gone, err := c.db.Deprecate(ctx, inDatabase)
 	if err != nil {
 		return err
 	}
-	return c.migrate(ctx, edited)
+	return c.migrate(ctx, slices.Concat(edited, gone))
 }
 
 func packagesOf(bundles []*catalog.Bundle) []string {

@@ -144,11 +144,7 @@ func (r *releases) restartCold() {
 // BenchmarkOverhead is what the engine itself takes for a request: an empty
 // handler, from the POST to the state complete.
 func BenchmarkOverhead(b *testing.B) {
-	plugin := filepath.Join(b.TempDir(), "echo-handler")
-	build := exec.Command("go", "build", "-o", plugin, "../../../docs/examples/echo-handler")
-	if out, err := build.CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
-	}
+	plugin := buildExample(b, "echo-handler")
 	p := startServer(b, fmt.Sprintf("plugin \"echo-handler\" {\n  kind = \"handler\"\n  path = %q\n}\n", plugin))
 	var took []time.Duration
 	for b.Loop() {

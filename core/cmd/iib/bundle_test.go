@@ -127,19 +127,8 @@ organization "company" {
 }
 `
 
-// annotateCustomizer builds the example that stands for an organization's own
-// plugin.
-func annotateCustomizer(t testing.TB) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "annotate-customizer")
-	if out, err := exec.Command("go", "build", "-o", path, "../../../docs/examples/annotate-customizer").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
-	}
-	return path
-}
-
 func TestRegenerateBundleForAnOrganization(t *testing.T) {
-	r := newReleases(t, startServer(t, fmt.Sprintf(companyOrganization, annotateCustomizer(t))))
+	r := newReleases(t, startServer(t, fmt.Sprintf(companyOrganization, buildExample(t, "annotate-customizer"))))
 	operand := r.push("operand:v1", imagetest.Image{})
 	related := r.bundle("related:v1", operand)
 	spec := r.bundle("etcd:v1", operand, related)

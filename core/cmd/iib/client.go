@@ -20,6 +20,10 @@ type client struct {
 	http *http.Client
 }
 
+// tokenVariable has the token that the verbs present; an argument would be seen
+// by everybody on the machine.
+const tokenVariable = "IIB_TOKEN"
+
 // defaultServer is where the shipped configuration listens.
 const defaultServer = "http://127.0.0.1:8080"
 
@@ -82,6 +86,9 @@ func (c *client) open(ctx context.Context, method, path string, body io.Reader) 
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if token := os.Getenv(tokenVariable); token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {

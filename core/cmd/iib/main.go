@@ -68,7 +68,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
-	root.AddCommand(newServerCommand(), newValidateCommand(), newPluginCommand())
+	root.AddCommand(newServerCommand(), newValidateCommand(), newPluginCommand(), newTokenCommand())
 	root.AddCommand(newClientCommands()...)
 	return root
 }

@@ -14,7 +14,7 @@ import (
 
 func newPluginCommand() *cobra.Command {
 	c := &cobra.Command{Use: "plugin", Short: "Look at plugins"}
-	c.AddCommand(newPluginListCommand(), newPluginDescribeCommand())
+	c.AddCommand(newPluginListCommand(), newPluginDescribeCommand(), newPluginReloadCommand())
 	return c
 }
 

@@ -76,6 +76,7 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 // server is the engine with everything around it.
 type server struct {
 	config   atomic.Pointer[config.Config]
+	identity atomic.Pointer[api.Identity]
 	log      *slog.Logger
 	listener net.Listener
 	url      string
@@ -100,6 +101,9 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 			s.close()
 		}
 	}()
+	if err := s.recognize(c); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(c.Server.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
@@ -131,7 +135,7 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 	}
 	hosts := &hostMaker{data: filepath.Join(c.Server.DataDir, "plugins"), cache: filepath.Join(c.Server.DataDir, "cache"), url: s.url}
 	s.roster = plugin.New(plugin.Options{Host: hosts.host, Logger: s.log, SocketDir: s.sockets})
-	if s.work, err = openWorkDir(filepath.Join(c.Server.DataDir, "work")); err != nil {
+	if s.work, err = openWorkDir(filepath.Join(c.Server.DataDir, workSubdir)); err != nil {
 		return nil, err
 	}
 	shared := filepath.Join(c.Server.DataDir, "cache", "shared")
@@ -147,7 +151,7 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 	s.http = &http.Server{
 		Handler: api.New(api.Options{
 			Engine: s.engine, Store: s.store, Roster: s.roster, Logs: s.files.Logs(), Artifacts: s.files,
-			Identity: identity(c), Settings: func() *api.Settings { return apiSettings(s.config.Load()) }, Logger: s.log,
+			Identity: func() api.Identity { return *s.identity.Load() }, Settings: func() *api.Settings { return apiSettings(s.config.Load()) }, Logger: s.log,
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -209,6 +213,10 @@ func (s *server) reload(ctx context.Context, path string, stderr io.Writer) {
 		s.log.Error("the configuration was not reloaded", "err", err)
 		return
 	}
+	if err := s.recognize(next); err != nil {
+		s.log.Error("the configuration was not reloaded", "err", err)
+		return
+	}
 	change := config.Diff(s.config.Load(), next)
 	s.config.Store(next)
 	s.engine.Configure(engineSettings(next))
@@ -219,6 +227,16 @@ func (s *server) reload(ctx context.Context, path string, stderr io.Writer) {
 		s.log.Error("some plugins do not run; they are tried again", "err", err)
 	}
 	s.log.Info("the configuration was reloaded", "change", fmt.Sprintf("%+v", change))
+}
+
+// recognize puts a configuration's ways to recognize callers in force.
+func (s *server) recognize(c *config.Config) error {
+	id, err := newIdentity(c, func(err error) { s.log.Error("the changed tokens are not in force", "err", err) })
+	if err != nil {
+		return err
+	}
+	s.identity.Store(&id)
+	return nil
 }
 
 // close gives everything back, in the opposite order.

@@ -30,6 +30,19 @@ var binaries = sync.OnceValues(func() (string, error) {
 	return filepath.Abs("../../../bin")
 })
 
+// buildExample builds an example plugin, as make build does it, so that the two
+// share what they compile.
+func buildExample(t testing.TB, name string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	command := exec.Command("go", "build", "-ldflags", "-s -w", "-o", path, "../../../docs/examples/"+name)
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v: %s", err, out)
+	}
+	return path
+}
+
 // process is a real server that a test started.
 type process struct {
 	t       testing.TB

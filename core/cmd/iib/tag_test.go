@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -61,16 +60,9 @@ func plainRegistry(t testing.TB) string {
 	return ""
 }
 
-// cli runs the command line against the server.
-func (p *process) cli(args ...string) (code int, stdout, stderr string) {
-	var out, errs bytes.Buffer
-	code = run(context.Background(), append(args, "--server", p.url), &out, &errs)
-	return code, out.String(), errs.String()
-}
-
 func (p *process) mustCLI(args ...string) string {
 	p.t.Helper()
-	code, out, errs := p.cli(args...)
+	out, errs, code := p.cli(args...)
 	if code != exitOK {
 		p.t.Fatalf("iib %s: %d\n%s", strings.Join(args, " "), code, errs)
 	}
@@ -210,7 +202,7 @@ func goBack(t *testing.T, r *releases, host, kind string, specs []string, list [
 		if from.Equal(until) {
 			at = from.Format(time.RFC3339Nano)
 		}
-		code, _, errs := r.cli("tag", "restore", tag, at)
+		_, errs, code := r.cli("tag", "restore", tag, at)
 		if from.Equal(until) {
 			t.Logf("the registry tells no times below a second: %d %s", code, errs)
 			return
@@ -231,7 +223,7 @@ func goBack(t *testing.T, r *releases, host, kind string, specs []string, list [
 			if kind == "plain" && strings.HasPrefix(args, "1999") {
 				continue // what was found there may be older than anybody knows
 			}
-			code, _, errs := r.cli("tag", "restore", tag, args)
+			_, errs, code := r.cli("tag", "restore", tag, args)
 			if code != exitFault || !strings.Contains(errs, want) {
 				t.Errorf("restore to %s: %d %s", args, code, errs)
 			}
@@ -242,7 +234,7 @@ func goBack(t *testing.T, r *releases, host, kind string, specs []string, list [
 	})
 	t.Run("and ends when it is told to", func(t *testing.T) {
 		soon := time.Now().Add(2 * time.Hour).UTC().Truncate(time.Second)
-		code, _, errs := r.cli("tag", "expire", tag, soon.Format(time.RFC3339))
+		_, errs, code := r.cli("tag", "expire", tag, soon.Format(time.RFC3339))
 		if kind == "plain" {
 			if code != exitFault || !strings.Contains(errs, "keeps no dates") {
 				t.Errorf("%d %s", code, errs)
@@ -250,11 +242,11 @@ func goBack(t *testing.T, r *releases, host, kind string, specs []string, list [
 		} else if _, points := r.history(tag); code != exitOK || points[0].Until == nil || !points[0].Until.Equal(soon) {
 			t.Errorf("%d %s: %+v", code, errs, points[0])
 		}
-		if code, _, _ := r.cli("tag", "expire", tag, "2001-01-01T00:00:00Z"); code != exitFault {
+		if _, _, code := r.cli("tag", "expire", tag, "2001-01-01T00:00:00Z"); code != exitFault {
 			t.Error("an end in the past was taken")
 		}
 		before := digestOf(t, tag)
-		code, _, errs = r.cli("tag", "expire", tag, "now")
+		_, errs, code = r.cli("tag", "expire", tag, "now")
 		if kind == "plain" && code != exitOK {
 			t.Logf("this version of docker-registry deletes no tags: %s", errs)
 			return

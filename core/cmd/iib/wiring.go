@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"github.com/iib-engine/iib/core/api"
 	"github.com/iib-engine/iib/core/config"
 	"github.com/iib-engine/iib/core/engine"
+	"github.com/iib-engine/iib/core/identity"
 	"github.com/iib-engine/iib/core/images"
 	"github.com/iib-engine/iib/core/plugin"
 	"github.com/iib-engine/iib/core/queue"
@@ -123,11 +125,34 @@ func apiSettings(c *config.Config) *api.Settings {
 	}
 }
 
-func identity(c *config.Config) api.Identity {
-	if c.Identity.Header != nil {
-		return api.ProxyHeader{Name: c.Identity.Header.Header, From: c.Identity.Header.From}
+// newIdentity opens what recognizes callers. fault is told later why a changed
+// file of tokens is not in force.
+func newIdentity(c *config.Config, fault func(error)) (api.Identity, error) {
+	id := c.Identity
+	m := &identity.Methods{Optional: id.Anonymous}
+	if id.Header != nil {
+		m.List = append(m.List, identity.ProxyHeader{Name: id.Header.Header, From: id.Header.From})
 	}
-	return api.Anonymous{}
+	if id.Kerberos != nil {
+		method, err := identity.NewKerberos(id.Kerberos.Keytab, id.Kerberos.Principal)
+		if err != nil {
+			return nil, err
+		}
+		m.List = append(m.List, method)
+	}
+	if id.Tokens != nil {
+		method, err := identity.OpenTokens(id.Tokens.File, fault)
+		if err != nil {
+			return nil, err
+		}
+		m.List = append(m.List, method)
+	}
+	if id.OIDC != nil {
+		m.List = append(m.List, identity.NewOIDC(identity.OIDCOptions{
+			Issuer: id.OIDC.Issuer, Audience: id.OIDC.Audience, UserClaim: id.OIDC.UserClaim, Client: http.DefaultClient,
+		}))
+	}
+	return m, nil
 }
 
 // ownRegistry returns the host of the engine's own registry: the address that

@@ -16,7 +16,12 @@ type workDir struct {
 	lock *os.File
 }
 
-const workLock = ".lock"
+// workSubdir is where workspaces lie in the data directory, and workLock the
+// file that a process holds in its own.
+const (
+	workSubdir = "work"
+	workLock   = ".lock"
+)
 
 func openWorkDir(parent string) (*workDir, error) {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
@@ -32,6 +37,10 @@ func openWorkDir(parent string) (*workDir, error) {
 	lock, err := lockDir(path)
 	if err != nil {
 		return nil, err
+	}
+	// Who holds the lock is told to those who look for a running engine.
+	if _, err := fmt.Fprintln(lock, os.Getpid()); err != nil {
+		return nil, fmt.Errorf("mark the directory of workspaces: %w", err)
 	}
 	return &workDir{path, lock}, nil
 }

@@ -280,7 +280,7 @@ func TestSweep(t *testing.T) {
 }
 
 var (
-	schedules    = flag.Int("schedules", 2, "how many random schedules are tried")
+	schedules    = flag.Int("schedules", 1, "how many random schedules are tried")
 	scheduleSeed = flag.Uint64("schedule-seed", 0, "the seed of the first schedule; 0 chooses one")
 )
 

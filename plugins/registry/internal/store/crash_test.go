@@ -118,7 +118,7 @@ func sendBlob(ctx context.Context, s *store.Store, content []byte) error {
 	return err
 }
 
-var kills = flag.Int("kills", 4, "how often the process is killed")
+var kills = flag.Int("kills", 3, "how often the process is killed")
 
 // TestKilledAtAnyMoment kills a process in the middle of its work, again and
 // again, and looks at what it leaves behind.

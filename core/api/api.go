@@ -52,6 +52,11 @@ type Options struct {
 	Identity func() Identity
 	Settings func() *Settings
 	Logger   *slog.Logger
+	// Probes are the parts that GET /readyz asks.
+	Probes []Probe
+	// Observer is told of answers, and Metrics shows them at GET /metrics.
+	Observer Observer
+	Metrics  http.Handler
 }
 
 // Settings are what a reload of the configuration may change.
@@ -78,6 +83,10 @@ type server struct{ Options }
 func New(o Options) http.Handler {
 	s := &server{o}
 	router := mux.NewRouter().SkipClean(true)
+	router.Use(s.observed)
+	router.Handle("/livez", methods{http.MethodGet: s.live})
+	router.Handle("/readyz", methods{http.MethodGet: s.ready})
+	router.Handle("/metrics", methods{http.MethodGet: s.metrics})
 	v1 := router.PathPrefix("/api/v1").Subrouter()
 	v1.Handle("/healthcheck", methods{http.MethodGet: s.health})
 	v1.Handle("/plugins", methods{http.MethodGet: s.plugins})
@@ -96,7 +105,7 @@ func New(o Options) http.Handler {
 		v1.Handle("/builds/"+path, methods{http.MethodPost: s.batch})
 	}
 	v1.Handle("/builds/{type}", methods{http.MethodPost: s.submit}).MatcherFunc(s.isType)
-	router.NotFoundHandler = http.HandlerFunc(s.mounted)
+	router.NotFoundHandler = s.observed(http.HandlerFunc(s.mounted))
 	return s.outermost(router)
 }
 

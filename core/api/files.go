@@ -133,13 +133,3 @@ func (s *server) missing(err error, request *core.Request, what string) error {
 	}
 	return &statusError{status: http.StatusInternalServerError, message: fmt.Sprintf("The %s of request %d is missing.", what, request.ID)}
 }
-
-// health is GET /healthcheck.
-func (s *server) health(w http.ResponseWriter, r *http.Request) error {
-	if err := s.Store.Ping(r.Context()); err != nil {
-		logger(r).Error("health check", "err", err)
-		return &statusError{status: http.StatusInternalServerError, message: "The database does not answer."}
-	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "Health check OK"})
-	return nil
-}

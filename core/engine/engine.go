@@ -42,6 +42,8 @@ type Options struct {
 	// Lease is how long a claim holds without being renewed; it bounds how
 	// long a dead worker's request stays orphaned. Zero means DefaultLease.
 	Lease time.Duration
+	// Ended is told of each request that ended here, if it is not nil.
+	Ended func(r *core.Request, state core.State)
 }
 
 // DefaultLease keeps the takeover of a dead worker's request within 3 seconds:

@@ -216,6 +216,9 @@ func (r *run) finish(ctx context.Context, state core.State, reason string) {
 		_, err := r.engine.Store.Change(ctx, r.claim, &core.Change{State: state, Reason: reason})
 		return err
 	})
+	if r.engine.Ended != nil {
+		r.engine.Ended(r.request, state)
+	}
 	r.engine.Logger.Info("request ended", "request", r.request.ID, "type", r.request.Type, "state", string(state))
 }
 

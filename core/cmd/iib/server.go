@@ -24,6 +24,7 @@ import (
 	"github.com/iib-engine/iib/core/config"
 	"github.com/iib-engine/iib/core/engine"
 	"github.com/iib-engine/iib/core/images"
+	"github.com/iib-engine/iib/core/metrics"
 	"github.com/iib-engine/iib/core/plugin"
 	"github.com/iib-engine/iib/core/queue"
 	"github.com/iib-engine/iib/core/store"
@@ -77,6 +78,7 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 type server struct {
 	config   atomic.Pointer[config.Config]
 	identity atomic.Pointer[api.Identity]
+	metrics  *metrics.Metrics
 	log      *slog.Logger
 	listener net.Listener
 	url      string
@@ -142,16 +144,19 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 	if err := os.MkdirAll(shared, 0o700); err != nil {
 		return nil, fmt.Errorf("make the cache directory: %w", err)
 	}
+	s.metrics = metrics.New(metrics.Options{Subscriptions: s.store.Subscriptions, Plugins: s.roster.Status, Version: version()})
 	s.engine = engine.New(engine.Options{
 		Store: s.store, Queue: s.queue, Roster: s.roster, Images: s.images, Tags: s.tags(),
 		Logs: s.files.Logs(), Artifacts: s.files, Settings: engineSettings(c), Worker: workerName(),
 		WorkDir: s.work.path, CacheDir: shared, Logger: s.log,
+		Ended: s.metrics.Ended,
 	})
 	hosts.engine = s.engine
 	s.http = &http.Server{
 		Handler: api.New(api.Options{
 			Engine: s.engine, Store: s.store, Roster: s.roster, Logs: s.files.Logs(), Artifacts: s.files,
 			Identity: func() api.Identity { return *s.identity.Load() }, Settings: func() *api.Settings { return apiSettings(s.config.Load()) }, Logger: s.log,
+			Probes: s.probes(), Observer: s.metrics, Metrics: s.metrics.Handler(),
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
@@ -116,8 +117,8 @@ func decodeError(ctx context.Context, peer, method string, err error) error {
 	}
 	call := peer + ": " + path.Base(method)
 	text := s.Message()
-	if ctx.Err() != nil {
-		return &ended{fmt.Sprintf("%s: %v", call, ctx.Err()), ctx.Err()}
+	if end := endOf(ctx); end != nil {
+		return &ended{fmt.Sprintf("%s: %v", call, end), end}
 	}
 	switch s.Code() {
 	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded: // not by this side's context
@@ -136,6 +137,15 @@ func decodeError(ctx context.Context, peer, method string, err error) error {
 		return sdk.Errorf(sdk.Conflict, "%s", text)
 	}
 	return sdk.Errorf(sdk.Internal, "%s: %s", call, text)
+}
+
+// endOf returns why a context has ended, or nil. On a busy machine the timer of a
+// deadline may run after the other side has noticed it and said so.
+func endOf(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // decodeCoded returns an error that the other side has encoded.

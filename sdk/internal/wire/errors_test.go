@@ -128,6 +128,20 @@ func TestPanicOfTheEngine(t *testing.T) {
 	}
 }
 
+// lateContext is one whose deadline has passed and whose timer has not run yet.
+type lateContext struct{ context.Context }
+
+func (lateContext) Deadline() (time.Time, bool) { return time.Now(), true }
+
+func TestADeadlineThatTheOtherSideNoticesFirstIsOne(t *testing.T) {
+	for _, code := range []codes.Code{codes.Canceled, codes.DeadlineExceeded} {
+		err := decodeError(lateContext{t.Context()}, "plugin p", "/iib.plugin.v1.Gate/Check", status.Error(code, "stream terminated"))
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v: %v", code, err)
+		}
+	}
+}
+
 type panicking struct{ sdk.JobHost }
 
 func (panicking) State(context.Context, string) error { panic("engine trouble") }

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/iib-engine/iib/core/api"
+	"github.com/iib-engine/iib/sdk"
+)
+
+// leastFree is how many bytes the data directory must have free for requests to
+// have a chance.
+const leastFree = 1 << 30
+
+// probes are the parts that the engine needs to do its work.
+func (s *server) probes() []api.Probe {
+	return []api.Probe{
+		{Name: "database", Check: s.store.Ping},
+		{Name: "redis", Check: s.queue.Ping},
+		{Name: "plugins", Check: s.probePlugins},
+		{Name: "registry", Check: s.probeRegistry},
+		{Name: "disk", Check: s.probeDisk},
+	}
+}
+
+// probePlugins names the plugins that do not run.
+func (s *server) probePlugins(context.Context) error {
+	var down []string
+	for _, p := range s.roster.Status() {
+		if p.State != "running" {
+			down = append(down, p.Name+" ("+p.State+")")
+		}
+	}
+	if len(down) > 0 {
+		return fmt.Errorf("these plugins do not run: %s", strings.Join(down, ", "))
+	}
+	return nil
+}
+
+// probeRegistry asks for a build that need not be there: any answer but that
+// one will do.
+func (s *server) probeRegistry(ctx context.Context) error {
+	_, err := s.images.Session(nil).Digest(ctx, s.images.BuildTag("0"))
+	if err != nil && sdk.CodeOf(err) != sdk.NotFound {
+		return err
+	}
+	return nil
+}
+
+func (s *server) probeDisk(context.Context) error {
+	dir := s.config.Load().Server.DataDir
+	var stat unix.Statfs_t
+	if err := unix.Statfs(dir, &stat); err != nil {
+		return fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	if free := stat.Bavail * uint64(stat.Bsize); free < leastFree {
+		return fmt.Errorf("data directory %s has %d MiB free, and %d are needed", dir, free>>20, leastFree>>20)
+	}
+	return nil
+}
+
+// version is the program's own, from what the build recorded.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
+}

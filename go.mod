@@ -18,6 +18,7 @@ require (
 )
 
 require (
+	github.com/Azure/go-amqp v1.7.0
 	github.com/blang/semver/v4 v4.0.0
 	github.com/coreos/go-oidc/v3 v3.18.0
 	github.com/distribution/distribution/v3 v3.1.2

@@ -113,3 +113,7 @@ plugin "registry" {
 build {
   builder = "image-builder"
 }
+
+# Gates stop a request before anything is built, and notifiers tell others what
+# becomes of it. docs/configuration.md has typical blocks of greenwave and
+# amqp-notify; the README.md beside each plugin explains its settings.

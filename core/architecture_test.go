@@ -21,15 +21,16 @@ var rules = []struct {
 }{
 	{"sdk/serve", []string{"sdk", "sdk/internal/"}, true, "the author's door knows the vocabulary and the wire"},
 	{"sdk/host", []string{"sdk", "sdk/internal/"}, true, "core's door knows the vocabulary and the wire"},
-	{"sdk/sdktest", []string{"sdk", "sdk/serve", "sdk/host", "sdk/internal/"}, true, "the test kit knows both doors"},
+	{"sdk/sdktest", []string{"sdk", "sdk/serve", "sdk/host", "sdk/clienttls", "sdk/internal/"}, true, "the test kit knows both doors"},
 	{"sdk/internal/", []string{"sdk", "sdk/internal/"}, true, "the wire knows the vocabulary"},
 	{"sdk/params", []string{"sdk"}, false, "reading parameters needs error codes only"},
+	{"sdk/clienttls", []string{"sdk", "sdk/clienttls"}, false, "settings of TLS need error codes only"},
 	{"sdk/image", []string{"sdk", "sdk/image"}, true, "images know no bundle and no catalog"},
 	{"sdk/bundle", []string{"sdk", "sdk/image", "sdk/bundle"}, true, "bundles know images only"},
 	{"sdk/catalog", []string{"sdk", "sdk/image", "sdk/bundle", "sdk/catalog"}, true, "catalogs know bundles and images"},
 	{"sdk/index", []string{"sdk", "sdk/params", "sdk/image", "sdk/bundle", "sdk/catalog", "sdk/index"}, true, "indexes stand on the three libraries"},
 	{"sdk", nil, false, "the vocabulary needs nothing, so that a small plugin stays small"},
-	{"plugins/", []string{"sdk", "sdk/serve", "sdk/params", "sdk/image", "sdk/bundle", "sdk/catalog", "sdk/index"}, true, "plugins know the SDK and never core or each other"},
+	{"plugins/", []string{"sdk", "sdk/serve", "sdk/params", "sdk/clienttls", "sdk/image", "sdk/bundle", "sdk/catalog", "sdk/index"}, true, "plugins know the SDK and never core or each other"},
 	{"core/cmd/iib", []string{"core", "core/", "sdk", "sdk/host"}, true, "main wires and never links a plugin"},
 	{"core/plugin", []string{"core", "sdk", "sdk/host"}, true, "the roster alone opens core's door to plugins"},
 	{"core/images", []string{"core", "sdk", "sdk/image"}, true, "one adapter for registries"},
@@ -51,6 +52,7 @@ var technologies = map[string][]string{
 	"github.com/gorilla/mux":                          {"core/api", "plugins/"},
 	"github.com/jackc/pgx/v5":                         {"core/store"},
 	"github.com/containers/image/v5":                  {"sdk/image"},
+	"github.com/Azure/go-amqp":                        {"plugins/amqp-notify"},
 	"github.com/operator-framework/operator-registry": {"sdk/catalog", "sdk/index", "docs/"},
 }
 

@@ -1,6 +1,10 @@
 package core
 
-import "github.com/iib-engine/iib/sdk"
+import (
+	"time"
+
+	"github.com/iib-engine/iib/sdk"
+)
 
 // Lineup is the plugins that are in force at one moment. A request keeps the
 // line-up that it began with, also when the configuration is reloaded.
@@ -9,14 +13,15 @@ type Lineup interface {
 	Handler(requestType string) (Handler, bool)
 	// Handlers returns all request types, sorted.
 	Handlers() []HandlerType
-	// Gates returns those that judge a request type, in the file's order.
+	// Gates returns those that judge a request type, in the file's order, also
+	// if they do not run: such a gate is Unavailable, and never passed over.
 	Gates(requestType string) []Gate
 	// Steps returns an organization's customizations in order; for an empty or
 	// unknown organization the default ones.
 	Steps(organization string) ([]Step, error)
 	// Builder returns the builder in force.
 	Builder() (Builder, bool)
-	// Notifiers returns those that are enabled.
+	// Notifiers returns those that are enabled, also if they do not run.
 	Notifiers() []Notifier
 }
 
@@ -45,18 +50,30 @@ type Builder struct {
 	sdk.Builder
 }
 
-// Notifier is a plugin's notifier.
+// Notifier is a plugin's notifier. The error of a call during which the
+// plugin's process ended is Unavailable and has ReasonEnded.
 type Notifier struct {
 	Plugin string
+	// Requests are the request types that it hears of; empty means all.
+	Requests []string
+	// Timeout bounds a call; Attempts is how often an event is offered before
+	// it is parked. The engine has a default for 0.
+	Timeout  time.Duration
+	Attempts int
 	sdk.Notifier
 }
+
+// ReasonEnded marks the error of a call during which the plugin's process
+// ended: whatever it was called with may be the cause.
+const ReasonEnded = "ended"
 
 // PluginStatus is what there is to know of a plugin that iib.hcl names.
 type PluginStatus struct {
 	Name    string
 	Kind    string
 	Version string
-	// SHA256 is the checksum that the file demands; empty if it demands none.
+	// SHA256 is the checksum of the program that was started last; of one that
+	// never started, what the file demands, or empty.
 	SHA256    string
 	State     string
 	Restarts  int

@@ -76,6 +76,10 @@ func Moved(format string, args ...any) *Error {
 	return err
 }
 
+// ReasonNoAnswer marks the Unavailable error of a call to a plugin that got no
+// answer because the connection is gone: usually, the process has ended.
+const ReasonNoAnswer = "no_answer"
+
 func (e *Error) Error() string { return e.Message }
 
 func (e *Error) Unwrap() error { return e.wrapped }

@@ -9,8 +9,12 @@ import (
 // Notifier tells the outside that something happened.
 //
 // The engine delivers each event at least once, and the events of one request
-// and of one batch in order. An error is retried with back-off; it never fails
-// or delays a request.
+// and of one batch in order; events of different batches may come at the same
+// time. An error never fails or delays a request. One of code Unavailable says
+// that the notifier is down: the event is offered again for as long as it
+// takes. One of code Invalid says that the event will never be taken, which
+// parks it at once. Any other one is retried with back-off, and the event is
+// parked after as many attempts as the configuration says. ctx has a deadline.
 type Notifier interface {
 	Notify(ctx context.Context, event *Event) error
 }
@@ -31,7 +35,8 @@ type Event struct {
 	ID   string
 	Kind EventKind
 	Time time.Time
-	// Delivery counts the attempts to deliver this event, from 1.
+	// Delivery counts the attempts to deliver this event, from 1. It is a hint:
+	// after a restart of the engine it may begin again. The ID tells repetitions.
 	Delivery int
 	// Request and State are of the request; Request is 0 for a batch event.
 	Request int64

@@ -27,6 +27,9 @@ type Engine interface {
 	RestoreTag(ctx context.Context, user, spec, point string) (*core.TagMove, error)
 	ExpireTag(ctx context.Context, user, spec string, at time.Time) error
 	DeleteTag(ctx context.Context, user, spec string) (*core.TagMove, error)
+	// Replay makes events due again for a notifier; Forget drops one.
+	Replay(ctx context.Context, notifier string, r core.Replay) (int64, error)
+	Forget(ctx context.Context, notifier string) error
 	// Changed is closed at the next change of any request: a hint.
 	Changed() <-chan struct{}
 }
@@ -90,6 +93,10 @@ func New(o Options) http.Handler {
 	v1 := router.PathPrefix("/api/v1").Subrouter()
 	v1.Handle("/healthcheck", methods{http.MethodGet: s.health})
 	v1.Handle("/plugins", methods{http.MethodGet: s.plugins})
+	v1.Handle("/notifiers", methods{http.MethodGet: s.notifiers})
+	v1.Handle("/notifiers/{name}", methods{http.MethodDelete: s.forget})
+	v1.Handle("/notifiers/{name}/events", methods{http.MethodGet: s.undelivered})
+	v1.Handle("/notifiers/{name}/replay", methods{http.MethodPost: s.replay})
 	v1.Handle("/builds", methods{http.MethodGet: s.list})
 	v1.Handle("/builds/{id:[0-9]+}", methods{http.MethodGet: s.get, http.MethodPatch: s.patch})
 	v1.Handle("/builds/{id:[0-9]+}/logs", methods{http.MethodGet: s.logs})

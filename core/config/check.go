@@ -139,6 +139,7 @@ var onlyFor = []struct {
 	kinds []string
 }{
 	{"requests", []string{"handler", "gate", "notifier"}},
+	{"attempts", []string{"notifier"}},
 	{"mount", []string{"service"}},
 	{"mounts", []string{"service"}},
 	{"listener", []string{"service"}},

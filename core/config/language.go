@@ -426,7 +426,11 @@ var pluginBlock = Block{
 			},
 			{
 				Name: "timeout", Type: String, form: positiveForm,
-				Doc: "How long a call of a gate, notifier, customizer or builder, or a request to a service, may take. Empty is only limited by the request's own time.",
+				Doc: "How long a call of a gate, notifier, customizer or builder, or a request to a service, may take. Empty is one minute for a notifier; the others are only limited by the request's own time.",
+			},
+			{
+				Name: "attempts", Type: Int, Default: "10", least: 1, most: 100,
+				Doc: "How often an event is offered to a notifier that fails at it, with growing pauses, before it is parked. Attempts while the notifier is unavailable do not count. For notifiers only.",
 			},
 			{
 				Name: "pass_authorization", Type: Bool, Default: "false",

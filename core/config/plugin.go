@@ -26,7 +26,8 @@ type Plugin struct {
 	Requests          []string      `json:"requests"` // empty is all
 	Mounts            []string      `json:"mounts"`
 	Listeners         []Listener    `json:"listeners"`
-	Timeout           time.Duration `json:"timeout"` // 0 is none
+	Timeout           time.Duration `json:"timeout"`  // 0 is none
+	Attempts          int           `json:"attempts"` // of a notifier; never 0
 	PassAuthorization bool          `json:"pass_authorization"`
 	InsecureTransport bool          `json:"insecure_transport"`
 	Env               []string      `json:"env"`
@@ -118,6 +119,7 @@ func (d *decoder) plugins(root *node, dir string) []*Plugin {
 			Requests:          n.list("requests"),
 			Mounts:            n.list("mounts"),
 			Timeout:           n.duration("timeout"),
+			Attempts:          n.number("attempts"),
 			PassAuthorization: n.flag("pass_authorization"),
 			InsecureTransport: n.flag("insecure_transport"),
 			Env:               n.list("env"),

@@ -65,6 +65,8 @@ type Settings struct {
 	Privileged []string
 	// OCI asks for OCI media types in what is built.
 	OCI bool
+	// Representation renders what notifiers get; its Handler is not used.
+	Representation core.Representation
 }
 
 // QueueSettings are the limits of the requests on one queue.
@@ -84,6 +86,7 @@ type Engine struct {
 	runs map[int64]*run
 
 	changed *broadcast
+	lineup  *broadcast
 }
 
 // New returns an engine that accepts requests at once, and runs them when its
@@ -92,7 +95,7 @@ func New(o Options) *Engine {
 	if o.Lease == 0 {
 		o.Lease = DefaultLease
 	}
-	e := &Engine{Options: o, runs: make(map[int64]*run), changed: newBroadcast()}
+	e := &Engine{Options: o, runs: make(map[int64]*run), changed: newBroadcast(), lineup: newBroadcast()}
 	e.settings.Store(o.Settings)
 	return e
 }

@@ -37,10 +37,6 @@ func (f builderFunc) Build(_ context.Context, spec *sdk.BuildSpec) (sdk.Digest, 
 	return f(spec)
 }
 
-type gateFunc func() (sdk.Verdict, error)
-
-func (f gateFunc) Check(context.Context, *sdk.GateRequest) (sdk.Verdict, error) { return f() }
-
 // world is an engine with everything around it in memory.
 type world struct {
 	*engine.Engine
@@ -284,45 +280,6 @@ func TestAStoppingWorkerHandsTheRequestBack(t *testing.T) {
 	if got := w.request(r.ID).Attempt; got != 1 {
 		t.Errorf("attempt %d: being handed back must not count", got)
 	}
-}
-
-func TestAGateIsAskedBeforeItCounts(t *testing.T) {
-	for _, test := range []struct {
-		name  string
-		gate  gateFunc
-		state core.State
-		want  string
-	}{
-		{"a pass", func() (sdk.Verdict, error) { return sdk.Allow, nil }, core.Complete, ""},
-		{"a denial is a readable answer", func() (sdk.Verdict, error) { return sdk.Deny("test X is missing: run it"), nil },
-			core.Failed, "Gate policy denied the request: test X is missing: run it."},
-		{"an error is neither", func() (sdk.Verdict, error) { return sdk.Allow, errors.New("crash") },
-			core.Failed, "Gate policy could not decide: crash."},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, func(ctx context.Context, job *sdk.Job) error { return job.Gate(ctx, nil) })
-			w.lineup.GateList = []core.Gate{{Plugin: "policy", Gate: test.gate}}
-			r := w.submit(`{}`)
-			w.Run(t.Context(), r.ID)
-			w.wantState(r.ID, test.state, test.want)
-		})
-	}
-}
-
-func TestAnUnavailableGateIsAskedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		asked := 0
-		w := newWorld(t, func(ctx context.Context, job *sdk.Job) error { return job.Gate(ctx, nil) })
-		w.lineup.GateList = []core.Gate{{Plugin: "policy", Gate: gateFunc(func() (sdk.Verdict, error) {
-			if asked++; asked < 3 {
-				return sdk.Verdict{}, sdk.Errorf(sdk.Unavailable, "no answer")
-			}
-			return sdk.Allow, nil
-		})}}
-		r := w.submit(`{}`)
-		w.Run(t.Context(), r.ID)
-		w.wantState(r.ID, core.Complete, "")
-	})
 }
 
 func TestBuildFansOutOverTheArchitectures(t *testing.T) {

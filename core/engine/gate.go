@@ -11,6 +11,9 @@ import (
 // gateAttempts bounds how often a gate that could not decide is asked.
 const gateAttempts = 4
 
+// Gate asks the gates of the request's type, in the order of the file, until one
+// denies it. A gate that cannot decide ends the attempt; whether there is
+// another one, its code says.
 func (h *jobHost) Gate(ctx context.Context, images []sdk.Image) error {
 	gates := h.lineup.Gates(h.request.Type)
 	if len(gates) == 0 {
@@ -19,7 +22,11 @@ func (h *jobHost) Gate(ctx context.Context, images []sdk.Image) error {
 	for _, gate := range gates {
 		verdict, err := h.ask(ctx, gate, &sdk.GateRequest{Request: h.request.Request, Images: images})
 		if err != nil {
-			return sdk.Errorf(sdk.CodeOf(err), "gate %s could not decide: %v", gate.Plugin, err)
+			code := sdk.CodeOf(err)
+			if code == sdk.Denied {
+				code = sdk.Internal // somebody denied something to the gate: that is no verdict
+			}
+			return sdk.Errorf(code, "gate %s could not decide: %v", gate.Plugin, err)
 		}
 		if !verdict.Allowed {
 			reason := verdict.Reason

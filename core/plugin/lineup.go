@@ -1,8 +1,6 @@
 package plugin
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -45,13 +43,7 @@ func (r *Roster) newLineup() (*lineup, error) {
 	for _, spec := range r.config.Plugins {
 		p := r.processes[spec.Name]
 		l.processes = append(l.processes, p)
-		p.mu.Lock()
-		d := p.description
-		p.mu.Unlock()
-		if d == nil {
-			continue
-		}
-		l.add(p, d, r.config.Builder)
+		l.add(p, r.config.Builder)
 	}
 	for _, h := range l.handlers {
 		l.types = append(l.types, h.HandlerType)
@@ -65,15 +57,31 @@ func (r *Roster) newLineup() (*lineup, error) {
 	return l, errors.Join(errs...)
 }
 
-func (l *lineup) add(p *process, d *host.Description, builder string) {
+// add offers what a process is there for. A gate that could not be started is
+// asked all the same, and gives no answer: leaving it out would let requests
+// pass. Nor does a notifier miss what happens before it runs.
+func (l *lineup) add(p *process, builder string) {
 	name := p.spec.Name
+	p.mu.Lock()
+	d := p.description
+	p.mu.Unlock()
+	switch p.spec.Kind {
+	case KindGate:
+		l.gates = append(l.gates, namedGate{core.Gate{Plugin: name, Gate: gate{p}}, p.spec.Requests})
+		return
+	case KindNotifier:
+		l.notifiers = append(l.notifiers, core.Notifier{
+			Plugin: name, Notifier: notifier{p},
+			Requests: p.spec.Requests, Timeout: p.spec.Timeout, Attempts: p.spec.Attempts,
+		})
+		return
+	}
+	if d == nil {
+		return
+	}
 	switch p.spec.Kind {
 	case KindHandler:
 		l.addHandlers(p, d)
-	case KindGate:
-		l.gates = append(l.gates, namedGate{core.Gate{Plugin: name, Gate: gate{p}}, p.spec.Requests})
-	case KindNotifier:
-		l.notifiers = append(l.notifiers, core.Notifier{Plugin: name, Notifier: notifier{p}})
 	case KindBuilder:
 		if name == builder {
 			l.builder = &core.Builder{Plugin: name, Builder: builderOf{p}}
@@ -178,105 +186,3 @@ func (l *lineup) Builder() (core.Builder, bool) {
 }
 
 func (l *lineup) Notifiers() []core.Notifier { return l.notifiers }
-
-// The facades below look the live process up for each call, so that a request
-// survives a plugin's restart between two of them.
-
-type handler struct {
-	process     *process
-	requestType string
-	accepts     bool
-}
-
-var _ sdk.Acceptor = (*handler)(nil)
-
-func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
-	live, err := h.process.use(ctx)
-	if err != nil {
-		return err
-	}
-	handler, err := live.Handler(h.requestType)
-	if err != nil {
-		return err
-	}
-	return handler.Handle(ctx, job)
-}
-
-func (h *handler) Accept(ctx context.Context, sub *sdk.Submission) error {
-	if !h.accepts {
-		return nil
-	}
-	live, err := h.process.use(ctx)
-	if err != nil {
-		return err
-	}
-	handler, err := live.Handler(h.requestType)
-	if err != nil {
-		return err
-	}
-	return handler.Accept(ctx, sub)
-}
-
-type gate struct{ process *process }
-
-func (g gate) Check(ctx context.Context, request *sdk.GateRequest) (sdk.Verdict, error) {
-	live, err := g.process.use(ctx)
-	if err != nil {
-		return sdk.Verdict{}, err
-	}
-	gate, err := live.Gate()
-	if err != nil {
-		return sdk.Verdict{}, err
-	}
-	return gate.Check(ctx, request)
-}
-
-type notifier struct{ process *process }
-
-func (n notifier) Notify(ctx context.Context, event *sdk.Event) error {
-	live, err := n.process.use(ctx)
-	if err != nil {
-		return err
-	}
-	notifier, err := live.Notifier()
-	if err != nil {
-		return err
-	}
-	return notifier.Notify(ctx, event)
-}
-
-type builderOf struct{ process *process }
-
-func (b builderOf) Build(ctx context.Context, spec *sdk.BuildSpec) (sdk.Digest, error) {
-	live, err := b.process.use(ctx)
-	if err != nil {
-		return "", err
-	}
-	builder, err := live.Builder()
-	if err != nil {
-		return "", err
-	}
-	return builder.Build(ctx, spec)
-}
-
-type customizer struct {
-	process *process
-	name    string
-	values  json.RawMessage
-}
-
-func (c customizer) Customize(ctx context.Context, bundle *sdk.Bundle) error {
-	live, err := c.process.use(ctx)
-	if err != nil {
-		return err
-	}
-	step, err := live.Customizer(ctx, c.name, c.values)
-	if err != nil {
-		return err
-	}
-	err = step.Customize(ctx, bundle)
-	if release := step.Release(context.WithoutCancel(ctx)); err == nil {
-		err = release
-	}
-	return err
-}

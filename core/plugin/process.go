@@ -22,6 +22,8 @@ const (
 	pingTimeout  = 3 * time.Second
 	// restartWait is how long a call waits for a plugin that is being started.
 	restartWait = 10 * time.Second
+	// hopelessPause is the pause from which on calls do not wait.
+	hopelessPause = time.Second
 	// closeTimeout bounds how long a retired plugin may take to give back what
 	// it has.
 	closeTimeout  = 10 * time.Second
@@ -57,8 +59,12 @@ type process struct {
 	description *host.Description
 	state       State
 	restarts    int
-	lastError   error
-	changed     chan struct{}
+	// pause is how long the next restart waits; sum is the checksum of the
+	// program that was started last.
+	pause     time.Duration
+	sum       string
+	lastError error
+	changed   chan struct{}
 	// served is the HTTP side of the live process that is servedBy.
 	served   http.Handler
 	servedBy *host.Plugin
@@ -105,6 +111,9 @@ func (p *process) supervise(ctx context.Context) {
 			pause = firstPause
 		}
 		log.Error("plugin ended", "err", err, "restart_in", pause.String())
+		p.mu.Lock()
+		p.pause = pause
+		p.mu.Unlock()
 		p.become(BackOff, nil, err)
 		select {
 		case <-ctx.Done():
@@ -127,7 +136,7 @@ func (p *process) become(state State, live *host.Plugin, err error) {
 	}
 	p.state, p.live = state, live
 	if live != nil {
-		p.description = live.Describe()
+		p.description, p.sum = live.Describe(), live.SHA256()
 	}
 	if err != nil {
 		p.lastError = err
@@ -220,19 +229,21 @@ func (p *process) watch(ctx context.Context, live *host.Plugin) error {
 	}
 }
 
-// use returns the live process, waiting a while for one that is restarted.
+// use returns the live process, waiting a while for one that is restarted, but
+// not for one that has ended again and again.
 func (p *process) use(ctx context.Context) (*host.Plugin, error) {
 	over := time.NewTimer(restartWait)
 	defer over.Stop()
 	for {
 		p.mu.Lock()
 		live, state, changed, lastError := p.live, p.state, p.changed, p.lastError
+		hopeless := state == BackOff && p.pause > hopelessPause
 		p.mu.Unlock()
 		if live != nil {
 			return live, nil
 		}
 		away := sdk.Errorf(sdk.Unavailable, "plugin %s does not run (%s): %v", p.spec.Name, state, lastError)
-		if state == Stopped {
+		if state == Stopped || hopeless {
 			return nil, away
 		}
 		select {

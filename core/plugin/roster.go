@@ -181,7 +181,7 @@ func (p *process) status() core.PluginStatus {
 		State: string(p.state), Restarts: p.restarts, LastError: p.lastError,
 	}
 	if p.description != nil {
-		s.Version = p.description.Version
+		s.Version, s.SHA256 = p.description.Version, p.sum
 	}
 	return s
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/core/plugin"
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/host"
@@ -87,16 +88,27 @@ func apply(t *testing.T, r *plugin.Roster, specs ...plugin.Spec) {
 	}
 }
 
-// allows asks the only gate about an image.
+// allows asks the gate allowlist-gate about an image.
 func allows(t *testing.T, r *plugin.Roster, image string) bool {
 	t.Helper()
 	lineup, release := r.Acquire()
 	defer release()
-	v, err := lineup.Gates("add")[0].Check(t.Context(), gateRequest(image))
+	v, err := gateOf(t, lineup, "allowlist-gate").Check(t.Context(), gateRequest(image))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return v.Allowed
+}
+
+func gateOf(t *testing.T, lineup core.Lineup, name string) sdk.Gate {
+	t.Helper()
+	for _, g := range lineup.Gates("add") {
+		if g.Plugin == name {
+			return g
+		}
+	}
+	t.Fatalf("there is no gate %s", name)
+	return nil
 }
 
 func gateRequest(image string) *sdk.GateRequest {
@@ -191,6 +203,16 @@ func TestWhatCannotStartIsReportedAndTheRestRuns(t *testing.T) {
 	}
 	if !allows(t, r, "quay.io/a/b:1") {
 		t.Error("the gate that runs is not asked")
+	}
+	lineup, release := r.Acquire()
+	defer release()
+	for _, name := range []string{"no-such-program", "echo-as-gate"} {
+		t.Run("the gate "+name+" is asked all the same, and does not let pass", func(t *testing.T) {
+			v, err := gateOf(t, lineup, name).Check(t.Context(), gateRequest("quay.io/a/b:1"))
+			if sdk.CodeOf(err) != sdk.Unavailable || v.Allowed || !strings.Contains(err.Error(), "does not run") {
+				t.Errorf("got %+v, %v", v, err)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/iib-engine/iib/sdk/host"
 )
@@ -26,9 +27,14 @@ type Spec struct {
 	Path string
 	// SHA256 is the hex digest that the program must have; empty trusts the file.
 	SHA256 string
-	// Requests are the request types that a gate judges, or that a handler may
-	// handle; empty means all.
+	// Requests are the request types that a gate judges, that a handler may
+	// handle, or that a notifier hears of; empty means all.
 	Requests []string
+	// Timeout bounds a call of a gate, notifier, customizer or builder; 0 does
+	// not. A notifier's call is bounded by who makes it.
+	Timeout time.Duration
+	// Attempts is how often a notifier is offered an event; 0 is the default.
+	Attempts int
 	// Mounts are the paths that a service answers.
 	Mounts []string
 	// Env is the process's environment; nothing else is inherited.

@@ -180,16 +180,30 @@ func TestExamplesAreShort(t *testing.T) {
 	}
 }
 
-func TestTheGuideShowsTheGateAsItIs(t *testing.T) {
-	guide, err := os.ReadFile("../writing-a-plugin.md")
-	if err != nil {
-		t.Fatal(err)
+func TestTheGuideShowsTheProgramsAsTheyAre(t *testing.T) {
+	read := func(name string) string {
+		t.Helper()
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
 	}
-	source, err := os.ReadFile("allowlist-gate/main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(guide), "```go\n"+string(source)+"```\n") {
+	guide := read("../writing-a-plugin.md")
+	if !strings.Contains(guide, "```go\n"+read("allowlist-gate/main.go")+"```\n") {
 		t.Error("docs/writing-a-plugin.md does not have allowlist-gate/main.go as it is")
+	}
+	for language, source := range map[string]string{"go\nfunc Test": "allowlist-gate/main_test.go", "python\n": "python-notifier/notifier.py"} {
+		start, _, _ := strings.Cut(language, "\n")
+		blocks := strings.Split(guide, "```"+language)[1:]
+		if len(blocks) == 0 {
+			t.Errorf("docs/writing-a-plugin.md shows nothing of %s", source)
+		}
+		for _, block := range blocks {
+			code, _, _ := strings.Cut(strings.TrimPrefix(language, start+"\n")+block, "```")
+			if !strings.Contains(read(source), code) {
+				t.Errorf("docs/writing-a-plugin.md shows what is not in %s:\n%s", source, code)
+			}
+		}
 	}
 }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"log/slog"
 	"os"
@@ -59,6 +60,10 @@ func (p *Plugin) Name() string { return p.name }
 
 // PID returns the number of the plugin's process.
 func (p *Plugin) PID() int { return p.proc.cmd.Process.Pid }
+
+// SHA256 returns the checksum of the program that was started, as 64
+// hexadecimal digits.
+func (p *Plugin) SHA256() string { return hex.EncodeToString(p.proc.program.sum[:]) }
 
 // Describe returns what the plugin said that it offers. The caller must not
 // change it.

@@ -70,5 +70,6 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	root.AddCommand(newServerCommand(), newValidateCommand(), newPluginCommand(), newTokenCommand())
 	root.AddCommand(newClientCommands()...)
+	root.AddCommand(newNotifierCommand(), newEventsCommand())
 	return root
 }

@@ -52,7 +52,7 @@ func newPluginListCommand() *cobra.Command {
 				if len(checksum) > 12 {
 					checksum = checksum[:12]
 				}
-				fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", p.Name, p.Kind, p.Version, checksum, p.State, p.Restarts, p.LastError)
+				fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", p.Name, p.Kind, p.Version, checksum, p.State, p.Restarts, oneLine(p.LastError))
 			}
 			return table.Flush()
 		},

@@ -147,7 +147,7 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 	s.metrics = metrics.New(metrics.Options{Subscriptions: s.store.Subscriptions, Plugins: s.roster.Status, Version: version()})
 	s.engine = engine.New(engine.Options{
 		Store: s.store, Queue: s.queue, Roster: s.roster, Images: s.images, Tags: s.tags(),
-		Logs: s.files.Logs(), Artifacts: s.files, Settings: engineSettings(c), Worker: workerName(),
+		Logs: s.files.Logs(), Artifacts: s.files, Settings: engineSettings(c, s.url), Worker: workerName(),
 		WorkDir: s.work.path, CacheDir: shared, Logger: s.log,
 		Ended: s.metrics.Ended,
 	})
@@ -182,13 +182,12 @@ func (s *server) run(ctx context.Context) error {
 	go func() { answering <- s.http.Serve(s.listener) }()
 
 	// The API answers first: plugins may use it, and the registry is one.
-	if err := s.roster.Apply(ctx, rosterConfig(s.config.Load())); err != nil && ctx.Err() == nil {
-		s.log.Error("some plugins do not run; they are tried again", "err", err)
-	}
+	s.apply(ctx, s.config.Load())
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() { s.engine.Reconcile(working) })
+	wg.Go(func() { s.engine.Deliver(working) })
 	served := make(chan error, 1)
 	wg.Go(func() { served <- s.queue.Serve(working, queueSpecs(s.config.Load()), s.engine.Run) })
 	var fault error
@@ -210,6 +209,22 @@ func (s *server) run(ctx context.Context) error {
 	return fault
 }
 
+// apply puts the plugins of a configuration in force. Its notifiers hear of all
+// that happens from now on, also of what does before they run.
+func (s *server) apply(ctx context.Context, c *config.Config) {
+	var notifiers []string
+	for _, p := range c.PluginsOf("notifier") {
+		notifiers = append(notifiers, p.Name)
+	}
+	if err := s.engine.Subscribe(ctx, notifiers); err != nil && ctx.Err() == nil {
+		s.log.Warn("notifiers may miss what happens until they run", "err", err)
+	}
+	if err := s.roster.Apply(ctx, rosterConfig(c)); err != nil && ctx.Err() == nil {
+		s.log.Error("some plugins do not run; they are tried again", "err", err)
+	}
+	s.engine.LineupChanged()
+}
+
 // reload puts a changed configuration in force. A file with mistakes changes
 // nothing.
 func (s *server) reload(ctx context.Context, path string, stderr io.Writer) {
@@ -224,13 +239,11 @@ func (s *server) reload(ctx context.Context, path string, stderr io.Writer) {
 	}
 	change := config.Diff(s.config.Load(), next)
 	s.config.Store(next)
-	s.engine.Configure(engineSettings(next))
+	s.engine.Configure(engineSettings(next, s.url))
 	if err := s.images.Configure(imageOptions(next, ownRegistry(next, s.listener.Addr().String()))); err != nil {
 		s.log.Error("registries", "err", err)
 	}
-	if err := s.roster.Apply(ctx, rosterConfig(next)); err != nil {
-		s.log.Error("some plugins do not run; they are tried again", "err", err)
-	}
+	s.apply(ctx, next)
 	s.log.Info("the configuration was reloaded", "change", fmt.Sprintf("%+v", change))
 }
 

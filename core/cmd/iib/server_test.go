@@ -57,6 +57,8 @@ type process struct {
 	heard string
 	// client trusts the server's certificate; nil is the default one.
 	client *http.Client
+	// broken are the plugins that cannot run.
+	broken int
 }
 
 // lockedBuffer is what a process has printed so far.
@@ -145,7 +147,7 @@ func (p *process) start() {
 	p.awaitPlugins()
 }
 
-// awaitPlugins returns when every plugin runs.
+// awaitPlugins returns when every plugin runs that can.
 func (p *process) awaitPlugins() {
 	p.t.Helper()
 	for range poll(p.t) {
@@ -162,7 +164,7 @@ func (p *process) awaitPlugins() {
 				running++
 			}
 		}
-		if running == len(answer.Items) {
+		if running == len(answer.Items)-p.broken {
 			return
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/core/api"
 	"github.com/iib-engine/iib/core/config"
 	"github.com/iib-engine/iib/core/engine"
@@ -103,9 +104,15 @@ func reveal(secrets []sdk.Secret) []string {
 	return texts
 }
 
-func engineSettings(c *config.Config) *engine.Settings {
+// engineSettings are the engine's; url is where it answers those that were not
+// told of another address.
+func engineSettings(c *config.Config, url string) *engine.Settings {
+	if c.Server.ExternalURL != "" {
+		url = c.Server.ExternalURL
+	}
 	return &engine.Settings{
-		Route: c.QueueFor,
+		Representation: core.Representation{BaseURL: url, Keep: c.Artifacts.Keep, Logs: c.Artifacts.Logs},
+		Route:          c.QueueFor,
 		Queue: func(name string) engine.QueueSettings {
 			q := c.Queue(name)
 			if q == nil {
@@ -219,6 +226,7 @@ func rosterConfig(c *config.Config) plugin.Config {
 		rc.Plugins = append(rc.Plugins, plugin.Spec{
 			Name: p.Name, Kind: plugin.Kind(p.Kind), Path: p.Path,
 			SHA256: strings.TrimPrefix(p.Checksum, "sha256:"), Requests: p.Requests, Mounts: p.Mounts,
+			Timeout: p.Timeout, Attempts: p.Attempts,
 			Env: environment(p.Env), Insecure: p.InsecureTransport, PassCredentials: p.PassAuthorization,
 			Limits:      host.Limits{Memory: p.Limits.Memory, CPUTime: p.Limits.CPUTime, OpenFiles: p.Limits.OpenFiles},
 			Fingerprint: fingerprint(p),

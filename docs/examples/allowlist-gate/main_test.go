@@ -9,6 +9,14 @@ import (
 )
 
 func TestGate(t *testing.T) {
+	g := sdktest.Gate(t, &gate{Registries: []string{"quay.io"}})
+	got, err := g.Check(t.Context(), sdktest.GateRequest("docker.io/library/busybox:1"))
+	if err != nil || got.Allowed {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestTheRegistryDecides(t *testing.T) {
 	g := sdktest.Gate(t, &gate{Registries: []string{"quay.io", "localhost:5000"}})
 	for _, c := range []struct {
 		image   string

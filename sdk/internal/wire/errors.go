@@ -122,7 +122,9 @@ func decodeError(ctx context.Context, peer, method string, err error) error {
 	}
 	switch s.Code() {
 	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded: // not by this side's context
-		return sdk.Errorf(sdk.Unavailable, "%s: no answer: %s", call, text)
+		lost := sdk.Errorf(sdk.Unavailable, "%s: no answer: %s", call, text)
+		lost.Reason = sdk.ReasonNoAnswer
+		return lost
 	case codes.ResourceExhausted:
 		return sdk.Errorf(sdk.Invalid, "%s: %s; a message may have %d MiB", call, text, MaxMessage>>20)
 	case codes.Unimplemented:

@@ -101,6 +101,9 @@ func TestErrorsWithoutDetail(t *testing.T) {
 			if got := sdk.CodeOf(err); got != want {
 				t.Errorf("got %s: %v", got, err)
 			}
+			if lost := sdk.ReasonOf(err) == sdk.ReasonNoAnswer; lost != (want == sdk.Unavailable) {
+				t.Errorf("that there was no answer: got %v", lost)
+			}
 		})
 	}
 }

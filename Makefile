@@ -7,7 +7,7 @@ export GOFLAGS := -tags=containers_image_openpgp,containers_image_docker_daemon_
 PLUGINS := $(notdir $(patsubst %/main.go,%,$(wildcard plugins/*/main.go)))
 LDFLAGS := -s -w
 
-.PHONY: help build run demo test bench check generate clean
+.PHONY: help build run demo test bench soak check generate clean
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: ## Run every test, with the real services where they can be had.
 
 bench: build ## Run the benchmarks: ours, the floor and the peer side by side.
 	.ci/bench
+
+soak: ## Kill the registry and shuffle its work for much longer than the tests do.
+	CGO_ENABLED=1 go test -race -timeout 2h -run 'Killed|CollectionNever' ./plugins/registry/internal/store -schedules 40 -kills 60
 
 check: ## Generate, format, vet and tidy, and demand that nothing changed.
 	.ci/check

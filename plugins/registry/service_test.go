@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,9 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -155,47 +152,6 @@ func TestClientsPushAndPull(t *testing.T) {
 			t.Error("the tag is still there")
 		}
 	})
-}
-
-// TestSkopeo has Debian's client copy images in and out, delete and list.
-func TestSkopeo(t *testing.T) {
-	skopeo, err := exec.LookPath("skopeo")
-	if err != nil {
-		t.Skip("skopeo is not installed")
-	}
-	host := serveRegistry(t, nil)
-	run := func(arguments ...string) string {
-		t.Helper()
-		output, err := exec.CommandContext(t.Context(), skopeo, arguments...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("skopeo %v: %v: %s", arguments, err, output)
-		}
-		return string(output)
-	}
-	index, err := random.Index(2000, 2, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := remote.WriteIndex(reference(t, host+"/source/index:v1"), index); err != nil {
-		t.Fatal(err)
-	}
-	want, err := index.Digest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := "dir:" + t.TempDir()
-	run("copy", "--all", "--src-tls-verify=false", "docker://"+host+"/source/index:v1", dir)
-	run("copy", "--all", "--dest-tls-verify=false", dir, "docker://"+host+"/target/index:v2")
-	if got := digestOf(t, reference(t, host+"/target/index:v2")); got != want {
-		t.Errorf("the copy has %s, want %s", got, want)
-	}
-	if tags := run("list-tags", "--tls-verify=false", "docker://"+host+"/target/index"); !strings.Contains(tags, `"v2"`) {
-		t.Errorf("tags: %s", tags)
-	}
-	run("delete", "--tls-verify=false", "docker://"+host+"/target/index:v2")
-	if _, err := remote.Head(reference(t, host+"/target/index:v2")); err == nil {
-		t.Error("the tag is still there")
-	}
 }
 
 func TestUsers(t *testing.T) {
@@ -364,49 +320,6 @@ type zeros struct{}
 func (zeros) Read(b []byte) (int, error) {
 	clear(b)
 	return len(b), nil
-}
-
-// TestManyTags lists a repository with more tags than one answer has.
-func TestManyTags(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it pushes 10,500 tags")
-	}
-	host := serveRegistry(t, nil)
-	ref := reference(t, host+"/team/app:v1")
-	if err := remote.Write(ref, randomImage(t)); err != nil {
-		t.Fatal(err)
-	}
-	pulled, err := remote.Get(ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for first := 0; first < 10_500; first += 100 {
-		var query []string
-		for i := range 100 {
-			query = append(query, fmt.Sprintf("tag=t%05d", first+i))
-		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut,
-			fmt.Sprintf("http://%s/v2/team/app/manifests/%s?%s", host, pulled.Digest, strings.Join(query, "&")), bytes.NewReader(pulled.Manifest))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", string(pulled.MediaType))
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusCreated {
-			t.Fatal(resp.Status)
-		}
-	}
-	tags, err := remote.List(ref.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(tags) != 10_501 || !slices.IsSorted(tags) {
-		t.Errorf("%d tags, sorted %v", len(tags), slices.IsSorted(tags))
-	}
 }
 
 func TestSettings(t *testing.T) {

@@ -53,6 +53,10 @@ type process struct {
 	command *exec.Cmd
 	stderr  *lockedBuffer
 	exited  chan struct{}
+	// heard is the last event that a test has looked at.
+	heard string
+	// client trusts the server's certificate; nil is the default one.
+	client *http.Client
 	// broken are the plugins that cannot run.
 	broken int
 }
@@ -200,7 +204,11 @@ func (p *process) do(method, path, body string, headers map[string]string) (int,
 			request.Header.Del(name)
 		}
 	}
-	response, err := http.DefaultClient.Do(request)
+	client := http.DefaultClient
+	if p.client != nil {
+		client = p.client
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		return 0, nil, []byte(err.Error())
 	}

@@ -227,7 +227,7 @@ func rosterConfig(c *config.Config) plugin.Config {
 			Name: p.Name, Kind: plugin.Kind(p.Kind), Path: p.Path,
 			SHA256: strings.TrimPrefix(p.Checksum, "sha256:"), Requests: p.Requests, Mounts: p.Mounts,
 			Timeout: p.Timeout, Attempts: p.Attempts,
-			Env: environment(p.Env), Insecure: p.InsecureTransport,
+			Env: environment(p.Env), Insecure: p.InsecureTransport, PassCredentials: p.PassAuthorization,
 			Limits:      host.Limits{Memory: p.Limits.Memory, CPUTime: p.Limits.CPUTime, OpenFiles: p.Limits.OpenFiles},
 			Fingerprint: fingerprint(p),
 			Values:      func(s host.Schema) (json.RawMessage, error) { return values(&p.Body, s) },

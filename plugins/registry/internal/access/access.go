@@ -102,6 +102,12 @@ func WithScope(ctx context.Context, scope Scope) context.Context {
 	return context.WithValue(ctx, scopeKey{}, scope)
 }
 
+// Scoped reports whether a request came with a token.
+func Scoped(r *http.Request) bool {
+	_, limited := r.Context().Value(scopeKey{}).(Scope)
+	return limited
+}
+
 // For returns the right of a request's caller in a repository: the user's own,
 // within what its token is good for. scoped tells that the token is why it is
 // not more.

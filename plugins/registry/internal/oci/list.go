@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,21 +13,21 @@ import (
 	"github.com/iib-engine/iib/plugins/registry/internal/store"
 )
 
-// maxNames is how many names one answer has at most; the rest is linked.
-const maxNames = 10_000
+func (h *Handler) maxNames() int     { return cmp.Or(h.MaxNames, 10_000) }
+func (h *Handler) maxReferrers() int { return cmp.Or(h.MaxReferrers, 3<<20) }
 
 // page reads how many names are wanted, and after which.
 func (c *call) page() (n int, last string, err error) {
 	query := c.r.URL.Query()
 	last = query.Get("last")
 	if !query.Has("n") {
-		return maxNames, last, nil
+		return c.maxNames(), last, nil
 	}
 	if !integer.MatchString(query.Get("n")) {
 		return 0, "", &problem{http.StatusBadRequest, "UNSUPPORTED", fmt.Sprintf("n is %.50q, not a number of entries", query.Get("n"))}
 	}
 	n, _ = strconv.Atoi(query.Get("n"))
-	return min(n, maxNames), last, nil
+	return min(n, c.maxNames()), last, nil
 }
 
 // next links the page that follows.
@@ -76,7 +77,7 @@ func (c *call) catalog() error {
 	}
 	names := []string{}
 	for len(names) <= n {
-		found, err := c.Store.Repositories(c.r.Context(), last, maxNames)
+		found, err := c.Store.Repositories(c.r.Context(), last, c.maxNames())
 		if err != nil {
 			return err
 		}
@@ -99,10 +100,6 @@ func (c *call) catalog() error {
 	return c.json("application/json", map[string]any{"repositories": names})
 }
 
-// referrersSize is about how large a list of referrers gets before the rest is
-// linked. Clients expect it to be no larger than a manifest.
-const referrersSize = 3 << 20
-
 const indexType = "application/vnd.oci.image.index.v1+json"
 
 // referrers is end-12a and end-12b. What does not exist has no referrers; that
@@ -114,7 +111,7 @@ func (c *call) referrers() error {
 	}
 	query := c.r.URL.Query()
 	artifactType := query.Get("artifactType")
-	all, more, err := c.Store.Referrers(c.r.Context(), c.repository, subject, artifactType, digest.Digest(query.Get("last")), referrersSize)
+	all, more, err := c.Store.Referrers(c.r.Context(), c.repository, subject, artifactType, digest.Digest(query.Get("last")), c.maxReferrers())
 	if err != nil {
 		return err
 	}

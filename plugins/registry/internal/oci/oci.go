@@ -23,6 +23,10 @@ type Handler struct {
 	// ReadOnly tells that nothing may be changed in a repository. Nil means
 	// that everything may.
 	ReadOnly func(repository string) bool
+	// MaxNames is how many names one answer has at most, and MaxReferrers about
+	// how many bytes a list of referrers; the rest is linked. Zero means 10,000,
+	// and 3 MiB: clients expect such a list to be no larger than a manifest.
+	MaxNames, MaxReferrers int
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -155,10 +159,15 @@ func (c *call) mayRead(repository string) bool {
 }
 
 // base answers the question whether this is a registry. Who would not get in
-// anywhere learns here how to say who it is.
+// anywhere learns here how to say who it is. So does everybody without a token
+// where there are tokens: clients such as skopeo ask for one only after a
+// challenge at this very address, and would push without it.
 func (c *call) base() error {
-	if user := sdk.UserFrom(c.r); user == "" && !c.anonymous() {
-		return errUnauthorized
+	if sdk.UserFrom(c.r) == "" {
+		tokens := c.Challenge != nil && len(c.Policy) > 0 && !access.Scoped(c.r)
+		if tokens || !c.anonymous() {
+			return errUnauthorized
+		}
 	}
 	c.w.Header().Set("Content-Type", "application/json")
 	_, err := c.w.Write([]byte("{}"))

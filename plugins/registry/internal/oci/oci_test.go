@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,11 +27,19 @@ type registry struct {
 
 func newRegistry(t testing.TB, options store.Options) *registry {
 	t.Helper()
+	return newRegistryWith(t, options, func(*oci.Handler) {})
+}
+
+// newRegistryWith runs one whose handler is changed first.
+func newRegistryWith(t testing.TB, options store.Options, change func(*oci.Handler)) *registry {
+	t.Helper()
 	s, err := store.Open(t.Context(), t.TempDir(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(&oci.Handler{Store: s})
+	handler := &oci.Handler{Store: s}
+	change(handler)
+	server := httptest.NewServer(handler)
 	t.Cleanup(func() {
 		server.Close()
 		if err := s.Close(); err != nil {
@@ -192,5 +201,31 @@ func TestAnImageComesBackAsItWasPushed(t *testing.T) {
 	problems, err := r.store.Scrub(t.Context(), true)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("scrub: %v %v", problems, err)
+	}
+}
+
+// TestManyTags lists a repository with more tags than one answer has, as
+// clients do: without saying how many they want.
+func TestManyTags(t *testing.T) {
+	r := newRegistryWith(t, store.Options{}, func(h *oci.Handler) { h.MaxNames = 40 })
+	manifest := r.image("app", "many", nil)
+	query := make(url.Values)
+	for i := range 100 {
+		query.Add("tag", fmt.Sprintf("t%03d", i))
+	}
+	r.want(http.StatusCreated, "PUT", "/v2/app/manifests/"+digest.FromBytes(manifest).String()+"?"+query.Encode(), manifest, "Content-Type", typeImage)
+	var all []string
+	pages := 0
+	for location := "/v2/app/tags/list"; location != ""; pages++ {
+		tags, a := r.tagList(location)
+		all = append(all, tags...)
+		location = r.next(a)
+	}
+	if pages != 3 || !slices.Equal(all, query["tag"]) {
+		t.Errorf("%d pages with %d tags", pages, len(all))
+	}
+	// More than is given at once is not given to who asks for more either.
+	if tags, a := r.tagList("/v2/app/tags/list?n=1000"); len(tags) != 40 || r.next(a) == "" {
+		t.Errorf("%d tags", len(tags))
 	}
 }

@@ -42,6 +42,15 @@ func benchmarkPush(b *testing.B, r *registry) {
 			r.pushManifest("bench/image", "v1", r.image("bench/image", fmt.Sprintf("image %d", round), nil))
 		}
 	})
+	b.Run("500 small images", func(b *testing.B) {
+		r.t = b
+		for b.Loop() {
+			for range 500 {
+				round++
+				r.pushManifest("bench/image", "v1", r.image("bench/image", fmt.Sprintf("image %d", round), nil))
+			}
+		}
+	})
 	b.Run("layer of 60 MiB", func(b *testing.B) {
 		r.t = b
 		content := noise(60 << 20)
@@ -121,7 +130,7 @@ func distribution(b *testing.B) *registry {
 		if time.Now().After(deadline) {
 			b.Fatal(err)
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 	return &registry{t: b, url: "http://" + address}
 }

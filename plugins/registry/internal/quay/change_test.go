@@ -161,6 +161,18 @@ func TestRestore(t *testing.T) {
 	}
 	r.problem(http.StatusBadRequest, "invalid_request", "writer", "POST", tag("a%0A", "restore"), named(a))
 	r.means("v1", b)
+
+	// What the window has passed over is collected, and cannot come back.
+	r.wait(2 * week)
+	if _, err := r.tags.Store.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	names, _ := r.list("")
+	r.problem(http.StatusNotFound, "not_found", "writer", "POST", tag("v1", "restore"), named(a))
+	r.means("v1", b)
+	if after, _ := r.list(""); !cmp.Equal(names, after) {
+		t.Errorf("the history was %v and is %v", names, after)
+	}
 }
 
 func TestPermanentRemoval(t *testing.T) {

@@ -280,7 +280,7 @@ func TestSweep(t *testing.T) {
 }
 
 var (
-	schedules    = flag.Int("schedules", 4, "how many random schedules are tried")
+	schedules    = flag.Int("schedules", 1, "how many random schedules are tried")
 	scheduleSeed = flag.Uint64("schedule-seed", 0, "the seed of the first schedule; 0 chooses one")
 )
 
@@ -313,7 +313,7 @@ func runSchedule(t *testing.T, seed uint64, deletes bool) {
 		hold     = time.Hour
 		window   = day
 		clients  = 4
-		sessions = 40
+		sessions = 30
 	)
 	clock, dir := newClock(), t.TempDir()
 	s := openStore(t, dir, store.Options{Now: clock.now, Hold: hold, Rules: func(string) store.Rules { return store.Rules{Window: window} }})

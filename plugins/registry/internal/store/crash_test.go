@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -117,12 +118,14 @@ func sendBlob(ctx context.Context, s *store.Store, content []byte) error {
 	return err
 }
 
+var kills = flag.Int("kills", 3, "how often the process is killed")
+
 // TestKilledAtAnyMoment kills a process in the middle of its work, again and
 // again, and looks at what it leaves behind.
 func TestKilledAtAnyMoment(t *testing.T) {
 	dir := t.TempDir()
 	meanings := make(map[string]string)
-	for round := range 6 {
+	for round := range *kills {
 		states := runAndKill(t, dir, 20+rand.IntN(60))
 		s := openStore(t, dir, crashOptions())
 		whole(t, s)

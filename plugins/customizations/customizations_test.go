@@ -91,6 +91,7 @@ func (w *world) wantFile(b *sdk.Bundle, file, want string) {
 	}
 }
 
+// Handlers, section 6.3, resolve_image_pullspecs.
 func TestPinningReplacesTagsAndMarksTheImage(t *testing.T) {
 	w := newWorld(t)
 	spec, digest := w.push("operator/image:v1", nil)
@@ -135,6 +136,7 @@ func TestPinningReplacesTagsAndMarksTheImage(t *testing.T) {
 	})
 }
 
+// Handlers, section 6.3, related_bundles; 6.5.
 func TestRelatedBundlesAreStored(t *testing.T) {
 	w := newWorld(t)
 	plain, _ := w.push("operator/image:v1", nil)
@@ -159,6 +161,7 @@ func TestRelatedBundlesAreStored(t *testing.T) {
 	}
 }
 
+// Handlers, section 6.3, perform_bundle_replacements.
 func TestBundleReplacementsOfTheRequestAreMade(t *testing.T) {
 	w := newWorld(t)
 	plain, _ := w.push("operator/image:v1", nil)
@@ -173,6 +176,8 @@ func TestBundleReplacementsOfTheRequestAreMade(t *testing.T) {
 
 // The registry in the middle is there to be asked for labels: steps run in the
 // order of the blocks, and one type may run twice.
+//
+// Handlers, section 6.1, order; 6.4.
 func TestStepsWorkOnWhatTheOnesBeforeLeft(t *testing.T) {
 	w := newWorld(t)
 	spec, digest := w.push("operator/image:v1", map[string]string{"name": "namespace/reponame", "version": "rhel-8"})
@@ -204,6 +209,7 @@ func TestStepsWorkOnWhatTheOnesBeforeLeft(t *testing.T) {
 	}
 }
 
+// Handlers, section 6.3, csv_annotations.
 func TestAnnotationsNeedAnOrganization(t *testing.T) {
 	w := newWorld(t)
 	b := w.bundle("r.io/a/b:1")

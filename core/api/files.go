@@ -131,7 +131,11 @@ func (s *server) missing(err error, request *core.Request, what string) error {
 	if time.Now().After(request.Expires(s.Settings().Keep)) {
 		return &statusError{http.StatusGone, fmt.Sprintf("The %s of request %d has expired and was removed.", what, request.ID)}
 	}
-	return &statusError{http.StatusInternalServerError, fmt.Sprintf("The %s of request %d is missing.", what, request.ID)}
+	text := fmt.Sprintf("The %s of request %d is missing.", what, request.ID)
+	if organization := core.FieldText(request.Fields, "organization"); organization != "" {
+		text += fmt.Sprintf(" Look at the customizations of organization %s: a step that writes it may not be among them.", organization)
+	}
+	return &statusError{http.StatusInternalServerError, text}
 }
 
 // health is GET /healthcheck.

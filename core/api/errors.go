@@ -36,7 +36,8 @@ var (
 )
 
 // writeError answers with an error's status and the contract's error body.
-// What is internal is logged, and the client gets a bland sentence.
+// What is internal is logged, and the client gets a bland sentence, unless the
+// error was written for it.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	body := map[string]any{"error": err.Error()}
 	status := 0
@@ -62,7 +63,9 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if status == http.StatusInternalServerError {
 		logger(r).Error("internal error", "method", r.Method, "path", r.URL.Path, "err", err)
-		body["error"] = "The server made a mistake. It is in the server's log under the request ID " + w.Header().Get(RequestIDHeader) + "."
+		if own == nil {
+			body["error"] = "The server made a mistake. It is in the server's log under the request ID " + w.Header().Get(RequestIDHeader) + "."
+		}
 	}
 	if status == http.StatusServiceUnavailable {
 		logger(r).Warn("unavailable", "method", r.Method, "path", r.URL.Path, "err", err)

@@ -131,5 +131,9 @@ func (s *server) missing(err error, request *core.Request, what string) error {
 	if time.Now().After(request.Expires(s.Settings().Keep)) {
 		return &statusError{status: http.StatusGone, message: fmt.Sprintf("The %s of request %d has expired and was removed.", what, request.ID)}
 	}
-	return &statusError{status: http.StatusInternalServerError, message: fmt.Sprintf("The %s of request %d is missing.", what, request.ID)}
+	text := fmt.Sprintf("The %s of request %d is missing.", what, request.ID)
+	if organization := core.FieldText(request.Fields, "organization"); organization != "" {
+		text += fmt.Sprintf(" Look at the customizations of organization %s: a step that writes it may not be among them.", organization)
+	}
+	return &statusError{status: http.StatusInternalServerError, message: text}
 }

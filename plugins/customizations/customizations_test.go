@@ -2,9 +2,14 @@ package main
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -91,6 +96,7 @@ func (w *world) wantFile(b *sdk.Bundle, file, want string) {
 	}
 }
 
+// Handlers, section 6.3, resolve_image_pullspecs.
 func TestPinningReplacesTagsAndMarksTheImage(t *testing.T) {
 	w := newWorld(t)
 	spec, digest := w.push("operator/image:v1", nil)
@@ -135,6 +141,62 @@ func TestPinningReplacesTagsAndMarksTheImage(t *testing.T) {
 	})
 }
 
+// However many steps ask, a registry is asked each question once.
+func TestEachImageIsAskedForOnce(t *testing.T) {
+	w := newWorld(t)
+	var images []string
+	for i := range 10 {
+		spec, _ := w.push(fmt.Sprintf("operator/image-%d:v1", i), map[string]string{"name": "a/b", "version": "1"})
+		images = append(images, spec, spec)
+	}
+	asked := w.counted(images)
+	err := w.run(w.bundle(asked.specs...),
+		step{name: "resolve_image_pullspecs"},
+		step{name: "related_bundles"},
+		step{"image_name_from_labels", &imageNameFromLabels{Template: "{name}-{version}"}},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The tag is resolved, and what it stands for is read.
+	if len(asked.manifests) != 2*10 {
+		t.Errorf("asked %d questions: %v", len(asked.manifests), asked.manifests)
+	}
+	for path, times := range asked.manifests {
+		if times != 1 {
+			t.Errorf("%s was asked for %d times", path, times)
+		}
+	}
+}
+
+// counter is the registry behind an address that counts what is asked for.
+type counter struct {
+	specs     []string
+	mu        sync.Mutex
+	manifests map[string]int
+}
+
+// counted returns the pull specs as the counter has them.
+func (w *world) counted(specs []string) *counter {
+	w.t.Helper()
+	c := &counter{manifests: make(map[string]int)}
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: w.registry})
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/manifests/") {
+			c.mu.Lock()
+			c.manifests[r.Method+" "+r.URL.Path]++
+			c.mu.Unlock()
+		}
+		proxy.ServeHTTP(rw, r)
+	}))
+	w.t.Cleanup(server.Close)
+	for _, spec := range specs {
+		c.specs = append(c.specs, strings.Replace(spec, w.registry, strings.TrimPrefix(server.URL, "http://"), 1))
+	}
+	return c
+}
+
+// Handlers, section 6.3, related_bundles; 6.5.
 func TestRelatedBundlesAreStored(t *testing.T) {
 	w := newWorld(t)
 	plain, _ := w.push("operator/image:v1", nil)
@@ -159,6 +221,7 @@ func TestRelatedBundlesAreStored(t *testing.T) {
 	}
 }
 
+// Handlers, section 6.3, perform_bundle_replacements.
 func TestBundleReplacementsOfTheRequestAreMade(t *testing.T) {
 	w := newWorld(t)
 	plain, _ := w.push("operator/image:v1", nil)
@@ -173,6 +236,8 @@ func TestBundleReplacementsOfTheRequestAreMade(t *testing.T) {
 
 // The registry in the middle is there to be asked for labels: steps run in the
 // order of the blocks, and one type may run twice.
+//
+// Handlers, section 6.1, order; 6.4.
 func TestStepsWorkOnWhatTheOnesBeforeLeft(t *testing.T) {
 	w := newWorld(t)
 	spec, digest := w.push("operator/image:v1", map[string]string{"name": "namespace/reponame", "version": "rhel-8"})
@@ -204,6 +269,7 @@ func TestStepsWorkOnWhatTheOnesBeforeLeft(t *testing.T) {
 	}
 }
 
+// Handlers, section 6.3, csv_annotations.
 func TestAnnotationsNeedAnOrganization(t *testing.T) {
 	w := newWorld(t)
 	b := w.bundle("r.io/a/b:1")

@@ -146,6 +146,7 @@ func TestMetadataErrorsSayWhatIsWrong(t *testing.T) {
 	})
 }
 
+// Handlers, section 6.2, which files: none, one or several CSVs.
 func TestCSVsAreFoundByKindAnywhereBelowManifests(t *testing.T) {
 	b, _ := unpacked(t, map[string]string{
 		"manifests/b.yaml":        "kind: ClusterServiceVersion\nmetadata:\n  name: b.v1\n",

@@ -58,6 +58,7 @@ func template(t *testing.T, source string) Template {
 	return parsed
 }
 
+// Handlers, sections 6.3 and 6.4: every row of the examples.
 func TestEachCustomizationChangesTheImage(t *testing.T) {
 	ctx := t.Context()
 	const pinned = "quay.io/operator/image@sha256:" + hash
@@ -170,6 +171,8 @@ func TestEachCustomizationChangesTheImage(t *testing.T) {
 }
 
 // The registry in the middle exists only while labels and bundles are read.
+//
+// Handlers, section 6.4, the chain.
 func TestRegistriesAreReplacedTwiceInAChain(t *testing.T) {
 	ctx := t.Context()
 	const from, middle = "quay.io/operator/image@sha256:" + hash, "registry.koji.company.com/operator/image@sha256:" + hash
@@ -200,6 +203,7 @@ func TestRegistriesAreReplacedTwiceInAChain(t *testing.T) {
 	}
 }
 
+// Handlers, section 6.4, the configuration; 6.3, package_name_suffix and csv_annotations.
 func TestSuffixAndAnnotationsFollowTheOrderOfTheList(t *testing.T) {
 	const annotation = "marketplace.company.io/support-workflow"
 	annotate := func(b *Bundle, name string) error {
@@ -241,6 +245,7 @@ func TestSuffixAndAnnotationsFollowTheOrderOfTheList(t *testing.T) {
 	})
 }
 
+// Handlers, section 6.3, csv_annotations.
 func TestAnnotateAddsToWhatIsThere(t *testing.T) {
 	annotations := map[string]Template{"b": template(t, "x: {package_name}"), "a": template(t, "{{}}")}
 	tests := map[string]struct{ before, after string }{
@@ -295,6 +300,7 @@ func TestAnnotateAddsToWhatIsThere(t *testing.T) {
 	})
 }
 
+// Handlers, section 6.3, resolve_image_pullspecs.
 func TestPinAsksForEachImageOnceAndNamesAllThatFail(t *testing.T) {
 	b, _ := withCSV(t, places)
 	var mu sync.Mutex
@@ -362,6 +368,7 @@ func TestCancelledQuestionsEndTheCustomization(t *testing.T) {
 	}
 }
 
+// Handlers, section 6.2, replacing.
 func TestReplacementsReachEverywhereButOtherAnnotations(t *testing.T) {
 	b, _ := withCSV(t, `metadata:
   annotations:
@@ -430,6 +437,7 @@ spec:
 	}
 }
 
+// Handlers, section 6.2, relatedImages; 6.3, which types always write them; 6.6, a list that is there is pinned all the same.
 func TestRelatedImagesAreListedWhenThereAreNone(t *testing.T) {
 	body := func(related string) string {
 		return `metadata:
@@ -519,6 +527,7 @@ const operatorWithoutRelatedImages = `spec:
   ]}}}}]}}
 `
 
+// Handlers, section 6.2, relatedImages.
 func TestConflictingRelatedImagesAreAllNamed(t *testing.T) {
 	b, _ := withCSV(t, `spec:
   install:
@@ -533,6 +542,52 @@ func TestConflictingRelatedImagesAreAllNamed(t *testing.T) {
 		": spec.relatedImages cannot be written because two images have one name: "+
 		"container m (line 6) is s.io/a:1 but container m (line 7) is s.io/b:1; "+
 		"container m (line 6) is s.io/a:1 but variable RELATED_IMAGE_M (line 9) is s.io/c:1; rename one of each")
+}
+
+// Handlers, section 6.2: pull specs are equal if their parts are, however they are
+// written.
+func TestOneImageWrittenInTwoWaysIsNoConflict(t *testing.T) {
+	const before = `spec:
+  install:
+    spec:
+      deployments:
+      - spec: {template: {spec: {containers: [{name: m, image: q.io/a, env: [
+          {name: RELATED_IMAGE_M, value: "q.io/a:latest"},
+          {name: RELATED_IMAGE_DB, value: "r.io/b:1"}]}]}}}
+`
+	b, _ := withCSV(t, before)
+	if err := b.ReplaceRegistries(map[string]string{"r.io": "s.io"}); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Replace(before, "r.io", "s.io", 1) +
+		"  relatedImages:\n  - name: m\n    image: q.io/a\n  - name: db\n    image: s.io/b:1\n"
+	if diff := cmp.Diff(want, csv(t, b)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Handlers, section 6.2: what orders versions names CSVs, even where an image is called
+// the same.
+func TestNamesOfVersionsAreNoImages(t *testing.T) {
+	const before = `metadata:
+  annotations: {olm.substitutesFor: etcd.v0}
+spec:
+  replaces: etcd.v1
+  skips: [etcd.v1, etcd.v0]
+  install: {spec: {deployments: [{spec: {template: {spec: {containers: [
+    {name: etcd.v1, image: etcd.v1}, {name: old, image: etcd.v0}
+  ]}}}}]}}
+`
+	b, _ := withCSV(t, before)
+	if _, err := b.Pin(t.Context(), digests); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.NewReplacer(
+		"image: etcd.v1", "image: etcd.v1@"+fakeDigest("etcd.v1:latest"),
+		"image: etcd.v0", "image: etcd.v0@"+fakeDigest("etcd.v0:latest")).Replace(before)
+	if got := csv(t, b); !strings.HasPrefix(got, want) {
+		t.Error(cmp.Diff(want, got))
+	}
 }
 
 func TestReplacementsMustBePullSpecs(t *testing.T) {
@@ -569,6 +624,7 @@ func TestReplacementsMustBePullSpecs(t *testing.T) {
 	}
 }
 
+// Handlers, section 6.3, image_name_from_labels.
 func TestAMissingLabelIsNamedWithThoseThereAre(t *testing.T) {
 	b, _ := withCSV(t, operator("r.io/a:1"))
 	err := b.NameFromLabels(t.Context(), template(t, "{name}-{version}"),
@@ -577,6 +633,7 @@ func TestAMissingLabelIsNamedWithThoseThereAre(t *testing.T) {
 		`r.io/a:1: the template "{name}-{version}" needs the label version, and the image has: com.redhat.component, name`)
 }
 
+// Handlers, section 6.5.
 func TestOnlyBooleansMakeABundleImage(t *testing.T) {
 	for _, value := range []string{"true", "True", "TRUE"} {
 		if is, err := IsBundleImage(map[string]string{LabelBundle: value}); !is || err != nil {
@@ -618,6 +675,7 @@ func TestTemplatesNeedMatchingBraces(t *testing.T) {
 	}
 }
 
+// Handlers, section 6.3, related_bundles.
 func TestRelatedBundlesAreListedOnceInOrder(t *testing.T) {
 	b, _ := withCSV(t, places)
 	specs, err := b.PullSpecs()

@@ -69,6 +69,7 @@ spec:
                 - {name: RELATED_IMAGE_X, value: r.io/env/b:1}
 `
 
+// Handlers, section 6.2, locations, their order and names.
 func TestPullSpecsAreFoundInOrder(t *testing.T) {
 	b, _ := withCSV(t, places)
 	csvs, err := b.CSVs()
@@ -138,6 +139,7 @@ spec: &spec
 	}
 }
 
+// Handlers, section 6.2, item 5, and what else is no image.
 func TestMalformedPlacesAreNamed(t *testing.T) {
 	deployment := func(container string) string {
 		return "spec: {install: {spec: {deployments: [{spec: {template: {spec: {containers: [\n" + container + "]}}}}]}}}\n"

@@ -9,6 +9,7 @@ import (
 
 const hash = "5b0a1c2d3e4f5061728394a5b6c7d8e9f00112233445566778899aabbccddeef"
 
+// Handlers, section 6.2, parsing.
 func TestPullSpecsAreTakenApartByPosition(t *testing.T) {
 	tests := []struct {
 		text    string
@@ -44,6 +45,7 @@ func TestPullSpecsAreTakenApartByPosition(t *testing.T) {
 	}
 }
 
+// Handlers, section 6.4, enclose.
 func TestEnclosedJoinsNamespaceAndRepository(t *testing.T) {
 	tests := []struct{ spec, namespace, glue, want string }{
 		{"quay.io/operator/image:v1", "company-pending", "----", "quay.io/company-pending/operator----image:v1"},
@@ -62,6 +64,7 @@ func TestEnclosedJoinsNamespaceAndRepository(t *testing.T) {
 	}
 }
 
+// Handlers, section 6.2, heuristic.
 func TestGuessTellsPullSpecsFromOtherText(t *testing.T) {
 	digest := "@sha256:" + hash
 	tests := []struct {
@@ -84,6 +87,8 @@ func TestGuessTellsPullSpecsFromOtherText(t *testing.T) {
 		{"r.io/x:", nil},
 		{"rio/x:1", nil},
 		{"r.io:1", nil},
+		{"https://a.b/c:1", nil},
+		{"a.b/c", nil},
 		{"https://r.io/x:1", nil},
 		{"r.io//x:1", nil},
 		{"r.io:port/x:1", nil},

@@ -195,7 +195,7 @@ func (c *CSV) entries(found []Found) ([]*yaml.Node, error) {
 			entries = append(entries, yamledit.Map(
 				yamledit.Pair{Key: "name", Value: yamledit.Text(f.Name)},
 				yamledit.Pair{Key: "image", Value: yamledit.Text(f.Image)}))
-		} else if first.Image != f.Image {
+		} else if ParsePullSpec(first.Image) != ParsePullSpec(f.Image) {
 			conflicts = append(conflicts, fmt.Sprintf("%s (line %d) is %s but %s (line %d) is %s",
 				first.Where, first.Line, first.Image, f.Where, f.Line, f.Image))
 		}

@@ -4,15 +4,10 @@ import (
 	"archive/tar"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -225,10 +220,7 @@ func TestRegenerateBundleByDefault(t *testing.T) {
 			"annotations":    map[string]any{"a": 1},
 			"build_requests": []any{map[string]any{"from_bundle_image": spec}, map[string]any{"from_bundle_image": related}},
 		})
-		var builds []map[string]any
-		if err := json.Unmarshal(data, &builds); status != http.StatusCreated || err != nil || len(builds) != 2 {
-			t.Fatalf("%d %s", status, data)
-		}
+		builds := decodeBuilds(t, status, data)
 		if builds[0]["batch"] != builds[1]["batch"] || fmt.Sprint(builds[1]["batch_annotations"]) != "map[a:1]" {
 			t.Errorf("builds %v", builds)
 		}
@@ -248,6 +240,16 @@ func (r *releases) postBatch(body map[string]any) (int, []byte) {
 	}
 	status, _, answer := r.do(http.MethodPost, "/api/v1/builds/regenerate-bundle-batch", string(data), nil)
 	return status, answer
+}
+
+// decodeBuilds reads the answer to a batch.
+func decodeBuilds(t *testing.T, status int, data []byte) []map[string]any {
+	t.Helper()
+	var builds []map[string]any
+	if err := json.Unmarshal(data, &builds); status != http.StatusCreated || err != nil || len(builds) == 0 {
+		t.Fatalf("%d %s", status, data)
+	}
+	return builds
 }
 
 func TestNestedBundles(t *testing.T) {
@@ -272,80 +274,6 @@ func TestNestedBundles(t *testing.T) {
 	if reason := build["state_reason"].(string); !strings.Contains(reason, " relates to "+circle) {
 		t.Errorf("reason %s", reason)
 	}
-}
-
-// guarded puts a password in front of the embedded registry.
-func (r *releases) guarded(password string) (host string) {
-	r.t.Helper()
-	target, err := url.Parse(r.url)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
-		p.SetURL(target)
-		p.Out.Header.Del("Authorization")
-	}}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		if _, given, _ := request.BasicAuth(); given != password {
-			w.Header().Set("WWW-Authenticate", `Basic realm="guarded"`)
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		proxy.ServeHTTP(w, request)
-	}))
-	r.t.Cleanup(server.Close)
-	return strings.TrimPrefix(server.URL, "http://")
-}
-
-func TestRegistryAuthsOpenARegistryForOneRequestOnly(t *testing.T) {
-	const password = "quite-a-secret"
-	r := newReleases(t, startServer(t, ""))
-	operand := r.push("operand:v1", imagetest.Image{})
-	spec := r.bundle("etcd:v1", operand)
-	private := strings.Replace(spec, r.registry(), r.guarded(password), 1)
-	auths := map[string]any{"auths": map[string]any{
-		strings.Split(private, "/")[0]: map[string]any{"auth": "dXNlcjpxdWl0ZS1hLXNlY3JldA=="},
-	}}
-	build := r.run("regenerate-bundle", "complete", map[string]any{"from_bundle_image": private, "registry_auths": auths})
-	text, err := json.Marshal(build)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, log := r.get(fmt.Sprintf("/api/v1/builds/%v/logs", build["id"]))
-	for _, secret := range []string{password, "dXNlcjpxdWl0ZS1hLXNlY3JldA", "registry_auths"} {
-		if strings.Contains(string(text), secret) || strings.Contains(string(log), secret) {
-			t.Errorf("%s is in the answer %s or the log %s", secret, text, log)
-		}
-		if path := contains(t, r.dataDir, secret); path != "" {
-			t.Errorf("%s is in %s", secret, path)
-		}
-	}
-	refused := r.run("regenerate-bundle", "failed", map[string]any{"from_bundle_image": private})
-	if reason := refused["state_reason"].(string); !strings.Contains(reason, private) {
-		t.Errorf("reason %s", reason)
-	}
-}
-
-// contains returns a file below dir that has a text in it.
-func contains(t *testing.T, dir, text string) (found string) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return nil
-		}
-		data, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if strings.Contains(string(data), text) {
-			found = path
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
 }
 
 func TestValidateBlamesTheLineOfACustomization(t *testing.T) {

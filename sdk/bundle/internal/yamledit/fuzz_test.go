@@ -1,11 +1,17 @@
 package yamledit
 
 import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/klauspost/compress/zstd"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -35,6 +41,44 @@ func alone(src string, t token) bool {
 	return t.style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 && (before == "" || broken > 0)
 }
 
+// realCSVs returns some of the CSVs in the archive that IIB_REAL_BUNDLES names,
+// small ones so that the fuzzer gets somewhere, and none without it.
+func realCSVs(f *testing.F) (csvs []string) {
+	archive := os.Getenv("IIB_REAL_BUNDLES")
+	if archive == "" {
+		return nil
+	}
+	file, err := os.Open(archive)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer file.Close()
+	dec, err := zstd.NewReader(file, zstd.WithDecoderMaxWindow(128<<20))
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer dec.Close()
+	for r := tar.NewReader(dec); len(csvs) < 20; {
+		header, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			f.Fatal(err)
+		}
+		if header.Size > 20<<10 {
+			continue
+		}
+		data, err := io.ReadAll(r)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if bytes.Contains(data, []byte("kind: ClusterServiceVersion\n")) {
+			csvs = append(csvs, string(data))
+		}
+	}
+	return csvs
+}
+
 // FuzzEdit changes every scalar in part and adds to every mapping. Whatever
 // parses can be changed, and the change shows where it was asked for and
 // nowhere else: Apply compares the trees, this test compares the bytes.
@@ -42,6 +86,9 @@ func FuzzEdit(f *testing.F) {
 	for _, seed := range seeds {
 		f.Add(seed, 1, "q.io/b@sha256:22")
 		f.Add(seed, 4, "it's: \"#1\"\n ")
+	}
+	for i, csv := range realCSVs(f) {
+		f.Add(csv, 7*i, "q.io/b@sha256:22")
 	}
 	f.Fuzz(func(t *testing.T, src string, pick int, text string) {
 		d, err := Parse([]byte(src))

@@ -7,7 +7,9 @@ export GOFLAGS := -tags=containers_image_openpgp,containers_image_docker_daemon_
 PLUGINS := $(notdir $(patsubst %/main.go,%,$(wildcard plugins/*/main.go)))
 LDFLAGS := -s -w
 
-.PHONY: help build run demo test fuzz bench soak check generate clean
+.PHONY: help build run demo test fuzz long bench soak check generate clean
+
+.PHONY: help build run demo test long bench check generate clean
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +31,10 @@ test: ## Run every test, with the real services where they can be had.
 FUZZTIME ?= 5m
 fuzz: ## Fuzz the YAML editor for FUZZTIME, with the CSVs of IIB_REAL_BUNDLES as seeds too.
 	go test -run '^$$' -fuzz FuzzEdit -fuzztime $(FUZZTIME) ./sdk/bundle/internal/yamledit
+
+long: ## Run the long variants of tests: HISTORIES random histories (50000), the large catalog.
+	go test -timeout 3h ./sdk/catalog -run Histories -histories $(or $(HISTORIES),50000)
+	go test -timeout 1h ./sdk/catalog/servecache -run VerifyAgrees -large
 
 bench: build ## Run the benchmarks: ours, the floor and the peer side by side.
 	.ci/bench

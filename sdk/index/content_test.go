@@ -85,3 +85,60 @@ func TestDeprecatingAllHeadsTakesThePackageOut(t *testing.T) {
 		}
 	})
 }
+
+func TestRefsFollowEdits(t *testing.T) {
+	eachKind(t, func(t *testing.T, c *Content) {
+		bundles := fill(t, c, 3, 3)
+		for _, want := range [][]*catalog.Bundle{bundles, nil, bundles} {
+			if want == nil {
+				if _, err := c.Remove(t.Context(), []string{bundles[0].Package}); err != nil {
+					t.Fatal(err)
+				}
+			} else if len(packages(t, c)) == 0 {
+				fill(t, c, 3, 3)
+			}
+			// Twice: the second time they may be known.
+			for range 2 {
+				refs, err := c.Refs(t.Context(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := make(map[string]string)
+				for _, ref := range refs {
+					got[ref.Name] = ref.Image
+				}
+				expected := make(map[string]string)
+				for _, b := range want {
+					expected[b.Name] = b.Image
+				}
+				if diff := cmp.Diff(expected, got); diff != "" {
+					t.Error(diff)
+				}
+			}
+		}
+	})
+}
+
+func TestAccessIsAskedOnceForARepository(t *testing.T) {
+	var asked []string
+	a := &accesses{ask: func(_ context.Context, image string) (sdk.Access, error) {
+		asked = append(asked, image)
+		if image == "q.io/ns/secret:1" {
+			return sdk.Access{}, sdk.Errorf(sdk.Unavailable, "later")
+		}
+		return sdk.Access{Username: repository(image)}, nil
+	}}
+	for _, image := range []string{"q.io/ns/a:1", "q.io/ns/b:1", "q.io/ns/a@sha256:0", "q.io/ns/a:2"} {
+		if access, err := a.of(t.Context(), image); err != nil || access.Username != repository(image) {
+			t.Errorf("%s: %+v, %v", image, access, err)
+		}
+	}
+	for range 2 {
+		if _, err := a.of(t.Context(), "q.io/ns/secret:1"); sdk.CodeOf(err) != sdk.Unavailable {
+			t.Errorf("error %v", err)
+		}
+	}
+	if diff := cmp.Diff([]string{"q.io/ns/a:1", "q.io/ns/b:1", "q.io/ns/secret:1", "q.io/ns/secret:1"}, asked); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -35,22 +35,38 @@ func (c *Content) Refs(ctx context.Context, without map[string]bool) ([]catalog.
 			return without[ref.Package] || c.FileBased() && !c.tree.Has(ref.Package)
 		}), err
 	}
-	var refs []catalog.BundleRef
+	var all []catalog.BundleRef
 	for _, name := range c.tree.Packages() {
 		if without[name] {
 			continue
 		}
-		metas, err := c.tree.Metas(ctx, name)
+		list, err := c.packageRefs(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		for _, meta := range metas {
-			if meta.Schema == "olm.bundle" {
-				refs = append(refs, refOf(meta.Blob, name, meta.Name))
-			}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
+// packageRefs lists the bundles of one operator of a file-based catalog.
+func (c *Content) packageRefs(ctx context.Context, name string) ([]catalog.BundleRef, error) {
+	kept, digest := &c.session.stores.refs, c.tree.PackageDigest(name)
+	if list, ok := kept.of(digest); ok {
+		return list, nil
+	}
+	metas, err := c.tree.Metas(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	var list []catalog.BundleRef
+	for _, meta := range metas {
+		if meta.Schema == "olm.bundle" {
+			list = append(list, refOf(meta.Blob, name, meta.Name))
 		}
 	}
-	return refs, nil
+	kept.keep(digest, list)
+	return list, nil
 }
 
 // refOf reads a bundle's document. What it has not, or has in another shape

@@ -1,8 +1,6 @@
 package index
 
 import (
-	"context"
-
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/image"
 )
@@ -23,8 +21,6 @@ func (c *Config) Open(job *sdk.Job) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := stores.client.WithAccess(func(ctx context.Context, spec string) (sdk.Access, error) {
-		return job.Access(ctx, spec)
-	})
+	client := stores.client.WithAccess((&accesses{ask: job.Access}).of)
 	return &Session{Job: job, Client: client, config: c, stores: stores}, nil
 }

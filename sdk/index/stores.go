@@ -28,6 +28,7 @@ type stores struct {
 	trees     *tree.Store
 	caches    *servecache.Store
 	databases databases
+	refs      refs
 }
 
 // storeOpener opens the stores of a cache directory once for all jobs.

@@ -60,7 +60,7 @@ plugin "amqp-notify" {
 	stored := make(map[int][]string)
 	states := 0
 	for id := 1; id <= requests; id++ {
-		stored[id] = r.history(id)
+		stored[id] = r.stateHistory(id)
 		states += len(stored[id])
 	}
 	told := make(map[int][]string)
@@ -105,8 +105,8 @@ plugin "amqp-notify" {
 	}
 }
 
-// history returns the states of a request with their reasons, oldest first.
-func (r *releases) history(id int) []string {
+// stateHistory returns the states of a request with their reasons, oldest first.
+func (r *releases) stateHistory(id int) []string {
 	r.t.Helper()
 	_, raw := r.get(fmt.Sprintf("/api/v1/builds/%d", id))
 	var build struct {

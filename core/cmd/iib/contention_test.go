@@ -43,8 +43,8 @@ type tagPoint struct {
 	Request int64
 }
 
-// history returns what a tag has been, oldest first.
-func (r *releases) history(spec string) []tagPoint {
+// tagHistory returns what a tag has been, oldest first.
+func (r *releases) tagHistory(spec string) []tagPoint {
 	r.t.Helper()
 	var all []tagPoint
 	for page := 1; ; page++ {
@@ -71,7 +71,7 @@ func TestFiftyRequestsAtOnceAllLand(t *testing.T) {
 	r := newReleases(t, startServer(t, ""))
 	spec := catalogtest.Spec{Packages: each, Bundles: 1, Text: 100}
 	index := r.catalogIndex("index:v4.14", spec, "amd64", "s390x")
-	before := r.history(index)
+	before := r.tagHistory(index)
 	want := make(map[string][]string)
 	var bodies []map[string]any
 	for i := range each {
@@ -109,7 +109,7 @@ func TestFiftyRequestsAtOnceAllLand(t *testing.T) {
 		t.Error(diff)
 	}
 	// The registry's own account: every request moved the tag, each once.
-	moves := r.history(index)[len(before):]
+	moves := r.tagHistory(index)[len(before):]
 	if len(moves) != len(ids) {
 		t.Errorf("the tag was moved %d times by %d requests", len(moves), len(ids))
 	}

@@ -32,8 +32,8 @@ FUZZTIME ?= 5m
 fuzz: ## Fuzz the YAML editor for FUZZTIME, with the CSVs of IIB_REAL_BUNDLES as seeds too.
 	go test -run '^$$' -fuzz FuzzEdit -fuzztime $(FUZZTIME) ./sdk/bundle/internal/yamledit
 
-long: ## Run the long variants of tests: HISTORIES random histories (50000), the large catalog.
-	go test -timeout 3h ./sdk/catalog -run Histories -histories $(or $(HISTORIES),50000)
+long: ## Run the long variants of tests: HISTORIES random histories (50000), all published versions, the large catalog.
+	go test -timeout 3h ./sdk/catalog -run "Histories|Real" -histories $(or $(HISTORIES),50000) -real-versions 0
 	go test -timeout 1h ./sdk/catalog/servecache -run VerifyAgrees -large
 
 bench: build ## Run the benchmarks: ours, the floor and the peer side by side.

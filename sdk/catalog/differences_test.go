@@ -49,6 +49,22 @@ func TestSecondCSVIsRefusedWhereOperatorRegistryTakesTheFirst(t *testing.T) {
 	}
 }
 
+func TestBundleGivenTwiceIsRefusedWhereOperatorRegistryOverwritesItWithItself(t *testing.T) {
+	r, err := newReference(filepath.Join(t.TempDir(), "reference.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	spec := ant("1.0.0")
+	in := input{Bundle: spec, image: antImage, dir: writeFiles(t, spec.Files())}
+	if _, err := r.add(registry.ReplacesMode, true, []input{in, in}); err != nil {
+		t.Errorf("operator-registry: %v", err)
+	}
+	if _, err := catalog.Group([]*catalog.Bundle{read(t, spec), read(t, spec)}); sdk.CodeOf(err) != sdk.Invalid || !strings.Contains(err.Error(), "leave one of them out") {
+		t.Error(err)
+	}
+}
+
 func TestReleaseIsAcceptedWhereOperatorRegistryWritesAnInvalidCatalog(t *testing.T) {
 	spec := ant("1.0.0")
 	spec.Name = "ant-v1.0.0-2"

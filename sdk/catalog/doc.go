@@ -17,14 +17,17 @@
 //   - A bundle that has a release besides its version can be added in every
 //     mode; operator-registry makes an invalid catalog of it in the mode
 //     replaces.
+//   - A request that has one bundle twice is refused in any case;
+//     operator-registry takes it where it may overwrite, and overwrites the
+//     bundle with itself.
 //   - The semver modes take the manifests of older bundles from the package
 //     that is added to, not from all others as well.
 //   - A malformed skip range of a bundle that is in the catalog already does not
 //     stop an edit: published catalogs have such. A new bundle with one is
 //     refused.
-//   - A file-based package that no database goes with forgets bundles that
-//     drop out of all channels. One that replaces such a bundle is accepted
-//     together with it.
+//   - A file-based package that no database goes with forgets bundles and
+//     upgrade edges that drop out of all channels. A bundle that replaces such a bundle is accepted
+//     together with it, and one that skips it does not bring it back.
 //
 // Work is done package by package. Nothing here decodes a whole catalog, and
 // what an edit does not touch stays byte for byte as it was.

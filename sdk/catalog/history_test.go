@@ -116,7 +116,23 @@ func (h *historian) step(packages []string) step {
 	for range []int{1, 1, 1, 2, 2, 3}[h.IntN(6)] {
 		add = append(add, h.bundle(packages[h.IntN(len(packages))]))
 	}
-	return step{add: add, mode: h.mode(), overwrite: h.IntN(10) == 0}
+	s := step{add: add, mode: h.mode(), overwrite: h.IntN(10) == 0}
+	if s.overwrite {
+		s.add = withoutTwins(s.add)
+	}
+	return s
+}
+
+// withoutTwins leaves each bundle once: the package's documentation lists the
+// difference that there is.
+func withoutTwins(bundles []catalogtest.Bundle) []catalogtest.Bundle {
+	seen := make(map[string]bool)
+	return slices.DeleteFunc(bundles, func(b catalogtest.Bundle) bool {
+		image := b.Image(catalogtest.Registry)
+		twin := seen[image]
+		seen[image] = true
+		return twin
+	})
 }
 
 func (h *historian) mode() catalog.Mode { return h.modes[h.IntN(len(h.modes))] }

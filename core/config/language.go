@@ -72,7 +72,7 @@ var serverBlock = Block{
 			},
 			{
 				Name: "trusted_proxies", Type: List, form: networkForm,
-				Doc: "The networks of the proxies whose `Forwarded` and `X-Forwarded-*` headers are believed.",
+				Doc: "The networks of the proxies whose `Forwarded` and `X-Forwarded-*` headers are believed. This is not in force yet.",
 			},
 		},
 		Blocks: []Block{{
@@ -175,7 +175,7 @@ var accessBlock = Block{
 		},
 		{
 			Name: "force_overwrite", Type: Bool, Default: "false",
-			Doc: "Let every add and rm of a privileged user overwrite its index, whatever the request says.",
+			Doc: "Let every add and rm of a privileged user overwrite its index, whatever the request says. This is not in force yet.",
 		},
 	}},
 }
@@ -288,7 +288,7 @@ var artifactsBlock = Block{
 		},
 		Blocks: []Block{{
 			Name: "s3",
-			Doc:  "Keep the files in a bucket instead of a directory.",
+			Doc:  "Keep the files in a bucket instead of a directory. This is not in force yet.",
 			Schema: Schema{Attributes: []Attribute{
 				{Name: "bucket", Type: String, Required: true, form: bucketForm, restart: true, Doc: "The bucket's name."},
 				{Name: "region", Type: String, Required: true, restart: true, Doc: "The bucket's region."},
@@ -318,18 +318,18 @@ var apiBlock = Block{
 		},
 		{
 			Name: "max_wait", Type: String, Default: `"60s"`, form: durationForm,
-			Doc: "How long a caller may wait for a request to end with `?wait=`.",
+			Doc: "How long a caller may wait for a request to end with `?wait=`. This is not in force yet.",
 		},
 		{
 			Name: "requests_per_minute", Type: Int, Default: "0", least: 0, most: 1000000,
-			Doc: "How many submissions a user may make in a minute before the answer is 429. 0 is no limit.",
+			Doc: "How many submissions a user may make in a minute before the answer is 429. 0 is no limit. This is not in force yet.",
 		},
 	}},
 }
 
 var tracingBlock = Block{
 	Name: "tracing",
-	Doc:  "OpenTelemetry traces of requests through API, queue, worker and plugins. Without this block there are none.",
+	Doc:  "OpenTelemetry traces of requests through API, queue, worker and plugins. Without this block there are none. This is not in force yet.",
 	Schema: Schema{Attributes: []Attribute{
 		{
 			Name: "endpoint", Type: String, Required: true, form: webForm, restart: true,
@@ -360,11 +360,11 @@ var queueBlock = Block{
 		},
 		{
 			Name: "priority", Type: Int, Default: "1", least: 1, most: 10,
-			Doc: "Where requests of several queues wait for the same worker, those of the queue with the higher number go first.",
+			Doc: "Where requests of several queues wait for the same worker, those of the queue with the higher number go first. This is not in force yet.",
 		},
 		{
 			Name: "serial", Type: String, Default: `"none"`, oneOf: []string{"none", "index", "queue"},
-			Doc: "What runs one after another, over all processes: `\"index\"` is the requests on the same index, `\"queue\"` all requests of the queue.",
+			Doc: "What runs one after another, over all processes: `\"index\"` is the requests on the same index, `\"queue\"` all requests of the queue. This is not in force yet.",
 		},
 	}},
 }
@@ -448,7 +448,7 @@ var pluginBlock = Block{
 		Blocks: []Block{
 			{
 				Name: "listener", Labels: []string{"address"}, Multiple: true, unique: true, labelForm: listenerForm,
-				Doc: "An address of its own for a service, where it answers from the root: `\"127.0.0.1:8081\"` or `\"unix:/run/iib/x.sock\"`.",
+				Doc: "An address of its own for a service, where it answers from the root: `\"127.0.0.1:8081\"` or `\"unix:/run/iib/x.sock\"`. This is not in force yet.",
 				Schema: Schema{Attributes: []Attribute{
 					{Name: "group", Type: String, Doc: "The group that a socket belongs to. Empty is that of the process."},
 					{Name: "mode", Type: String, Default: `"0600"`, form: modeForm, Doc: "Who may open a socket, in octal."},

@@ -250,6 +250,10 @@ func (b *broker) dial(ctx context.Context, address string) (*amqp.Conn, error) {
 	call, cancel := context.WithTimeoutCause(ctx, b.timeout, fmt.Errorf("no connection within %s", b.timeout))
 	defer cancel()
 	because := func(err error) error {
+		// The socket has the call's deadline, and may notice it first.
+		if fault, ok := errors.AsType[net.Error](err); ok && fault.Timeout() {
+			<-call.Done()
+		}
 		if cause := context.Cause(call); cause != nil {
 			return cause
 		}

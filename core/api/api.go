@@ -87,9 +87,7 @@ func New(o Options) http.Handler {
 	s := &server{o}
 	router := mux.NewRouter().SkipClean(true)
 	router.Use(s.observed)
-	router.Handle("/livez", methods{http.MethodGet: s.live})
-	router.Handle("/readyz", methods{http.MethodGet: s.ready})
-	router.Handle("/metrics", methods{http.MethodGet: s.metrics})
+	s.healthRoutes(router)
 	v1 := router.PathPrefix("/api/v1").Subrouter()
 	v1.Handle("/healthcheck", methods{http.MethodGet: s.health})
 	v1.Handle("/plugins", methods{http.MethodGet: s.plugins})

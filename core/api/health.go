@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/gorilla/mux"
 )
 
 // Probe asks one part that the engine needs whether it is there.
@@ -16,6 +18,22 @@ type Probe struct {
 // probeTimeout bounds each probe, so that a part that hangs is one that is
 // reported and not one that keeps the caller waiting.
 const probeTimeout = 3 * time.Second
+
+// NewHealth returns the handler of a process that answers nothing but how it
+// is. It needs the Probes, the Metrics and the Logger alone.
+func NewHealth(o Options) http.Handler {
+	s := &server{o}
+	router := mux.NewRouter().SkipClean(true)
+	s.healthRoutes(router)
+	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { writeError(w, r, errNoPath) })
+	return s.outermost(router)
+}
+
+func (s *server) healthRoutes(router *mux.Router) {
+	router.Handle("/livez", methods{http.MethodGet: s.live})
+	router.Handle("/readyz", methods{http.MethodGet: s.ready})
+	router.Handle("/metrics", methods{http.MethodGet: s.metrics})
+}
 
 // health is GET /healthcheck.
 func (s *server) health(w http.ResponseWriter, r *http.Request) error {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -33,17 +34,24 @@ import (
 
 func newServerCommand() *cobra.Command {
 	var path string
+	var names []string
 	c := &cobra.Command{
 		Use:   "server",
 		Short: "Accept requests and run them",
-		Long: "Accept requests and run them, as the configuration says.\n\n" +
+		Long: "Accept requests and run them, as the configuration says. With --roles api it accepts them only, and\n" +
+			"processes of iib worker run them.\n\n" +
 			"SIGHUP reads the configuration again; SIGTERM hands running requests back and ends.\n" +
 			"IIB_LISTEN and IIB_DATA_DIR override the address and the data directory.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return serve(c.Context(), path, c.OutOrStdout(), c.ErrOrStderr())
+			roles, err := parseRoles(names)
+			if err != nil {
+				return err
+			}
+			return serve(c.Context(), path, roles, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
+	c.Flags().StringSliceVar(&names, "roles", []string{"api", "worker"}, "what this process does: api, or api,worker")
 	c.Flags().StringVar(&path, "config", "iib.hcl", "the configuration file")
 	return c
 }
@@ -52,12 +60,15 @@ func newServerCommand() *cobra.Command {
 // waited for when the server stops.
 const drainTimeout = 30 * time.Second
 
-func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
+func serve(ctx context.Context, path string, r duties, stdout, stderr io.Writer) error {
 	c, err := loadConfig(path, stderr)
 	if err != nil {
 		return err
 	}
-	s, err := newServer(ctx, c, stderr)
+	if err := r.check(c); err != nil {
+		return err
+	}
+	s, err := newServer(ctx, c, r, stderr)
 	if err != nil {
 		return err
 	}
@@ -70,18 +81,38 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 			s.reload(ctx, path, stderr)
 		}
 	}()
-	fmt.Fprintf(stdout, "iib answers at %s (documentation: %s/)\n", s.url, s.url)
+	fmt.Fprintln(stdout, s.greeting())
 	return s.run(ctx)
+}
+
+// greeting is the one line that the program prints when it is about to begin.
+func (s *server) greeting() string {
+	if s.roles.api {
+		return fmt.Sprintf("iib answers at %s (documentation: %s/)", s.url, s.url)
+	}
+	queues := s.roles.queues
+	if len(queues) == 0 {
+		queues = queueNames(s.config.Load())
+	}
+	line := "iib works on " + strings.Join(queues, ", ")
+	if s.listener != nil {
+		line += fmt.Sprintf(" (health: http://%s/readyz)", s.listener.Addr())
+	}
+	return line
 }
 
 // server is the engine with everything around it.
 type server struct {
+	roles    duties
 	config   atomic.Pointer[config.Config]
 	identity atomic.Pointer[api.Identity]
 	metrics  *metrics.Metrics
 	log      *slog.Logger
+	// listener is nil in a worker that listens nowhere.
 	listener net.Listener
-	url      string
+	// url is where the API answers, and own the address that it listens at;
+	// own is empty in a process without it.
+	url, own string
 	store    *store.Store
 	queue    *queue.Queue
 	files    *artifact.Files
@@ -95,24 +126,23 @@ type server struct {
 
 // newServer opens everything, from the ground up. What it opened is closed
 // again if a later part fails.
-func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server, err error) {
-	s = &server{log: newLogger(c, logs)}
+func newServer(ctx context.Context, c *config.Config, r duties, logs io.Writer) (s *server, err error) {
+	s = &server{roles: r, log: newLogger(c, logs)}
 	s.config.Store(c)
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	if err := s.recognize(c); err != nil {
-		return nil, err
+	if r.api {
+		if err := s.recognize(c); err != nil {
+			return nil, err
+		}
 	}
 	if err := os.MkdirAll(c.Server.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	if s.listener, err = net.Listen("tcp", c.Server.Listen); err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	if s.url, s.listener, err = secured(c, s.listener); err != nil {
+	if err := s.listen(c); err != nil {
 		return nil, err
 	}
 	keys, err := loadKeys(c.Secrets)
@@ -128,7 +158,7 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 	if s.files, err = artifact.Open(c.Artifacts.Dir); err != nil {
 		return nil, err
 	}
-	if s.images, err = images.New(imageOptions(c, ownRegistry(c, s.listener.Addr().String()))); err != nil {
+	if s.images, err = images.New(imageOptions(c, ownRegistry(c, s.own))); err != nil {
 		return nil, err
 	}
 	// A socket's address must be short, which a data directory's need not be.
@@ -152,8 +182,12 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 		Ended: s.metrics.Ended,
 	})
 	hosts.engine = s.engine
+	answer := api.NewHealth
+	if r.api {
+		answer = api.New
+	}
 	s.http = &http.Server{
-		Handler: api.New(api.Options{
+		Handler: answer(api.Options{
 			Engine: s.engine, Store: s.store, Roster: s.roster, Logs: s.files.Logs(), Artifacts: s.files,
 			Identity: func() api.Identity { return *s.identity.Load() }, Settings: func() *api.Settings { return apiSettings(s.config.Load()) }, Logger: s.log,
 			Probes: s.probes(), Observer: s.metrics, Metrics: s.metrics.Handler(),
@@ -166,12 +200,32 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 	return s, nil
 }
 
+// listen opens the address of the API, or that of a worker's health if it has
+// one.
+func (s *server) listen(c *config.Config) (err error) {
+	address := c.Server.Listen
+	if !s.roles.api {
+		s.url = c.Server.ExternalURL
+		if address = s.roles.health; address == "" {
+			return nil
+		}
+	}
+	if s.listener, err = net.Listen("tcp", address); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if s.roles.api {
+		s.own = s.listener.Addr().String()
+		s.url, s.listener, err = secured(c, s.listener)
+	}
+	return err
+}
+
 // tags returns the memories of the registries that the configuration in force
 // names.
 func (s *server) tags() *tags.Tags {
 	return tags.New(tags.Options{
 		Moves: s.store, Images: s.images, Mount: s.roster.Mount,
-		Own:   func() string { return ownRegistry(s.config.Load(), s.listener.Addr().String()) },
+		Own:   func() string { return ownRegistry(s.config.Load(), s.own) },
 		Quays: func() map[string]tags.Quay { return quays(s.config.Load()) },
 	})
 }
@@ -179,7 +233,9 @@ func (s *server) tags() *tags.Tags {
 // run answers and works until ctx ends, then hands back what is running.
 func (s *server) run(ctx context.Context) error {
 	answering := make(chan error, 1)
-	go func() { answering <- s.http.Serve(s.listener) }()
+	if s.listener != nil {
+		go func() { answering <- s.http.Serve(s.listener) }()
+	}
 
 	// The API answers first: plugins may use it, and the registry is one.
 	s.apply(ctx, s.config.Load())
@@ -189,7 +245,7 @@ func (s *server) run(ctx context.Context) error {
 	wg.Go(func() { s.engine.Reconcile(working) })
 	wg.Go(func() { s.engine.Deliver(working) })
 	served := make(chan error, 1)
-	wg.Go(func() { served <- s.queue.Serve(working, queueSpecs(s.config.Load()), s.engine.Run) })
+	wg.Go(func() { served <- s.runQueues(working) })
 	var fault error
 	select {
 	case <-ctx.Done():
@@ -219,7 +275,7 @@ func (s *server) apply(ctx context.Context, c *config.Config) {
 	if err := s.engine.Subscribe(ctx, notifiers); err != nil && ctx.Err() == nil {
 		s.log.Warn("notifiers may miss what happens until they run", "err", err)
 	}
-	if err := s.roster.Apply(ctx, rosterConfig(c)); err != nil && ctx.Err() == nil {
+	if err := s.roster.Apply(ctx, s.roles.plugins(rosterConfig(c))); err != nil && ctx.Err() == nil {
 		s.log.Error("some plugins do not run; they are tried again", "err", err)
 	}
 	s.engine.LineupChanged()
@@ -233,14 +289,16 @@ func (s *server) reload(ctx context.Context, path string, stderr io.Writer) {
 		s.log.Error("the configuration was not reloaded", "err", err)
 		return
 	}
-	if err := s.recognize(next); err != nil {
-		s.log.Error("the configuration was not reloaded", "err", err)
-		return
+	if s.roles.api {
+		if err := s.recognize(next); err != nil {
+			s.log.Error("the configuration was not reloaded", "err", err)
+			return
+		}
 	}
 	change := config.Diff(s.config.Load(), next)
 	s.config.Store(next)
 	s.engine.Configure(engineSettings(next, s.url))
-	if err := s.images.Configure(imageOptions(next, ownRegistry(next, s.listener.Addr().String()))); err != nil {
+	if err := s.images.Configure(imageOptions(next, ownRegistry(next, s.own))); err != nil {
 		s.log.Error("registries", "err", err)
 	}
 	s.apply(ctx, next)

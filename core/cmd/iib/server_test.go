@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -59,6 +60,9 @@ type process struct {
 	client *http.Client
 	// broken are the plugins that cannot run.
 	broken int
+	// args come before the configuration, if they are not "server", and env is
+	// added to the environment.
+	args, env []string
 }
 
 // lockedBuffer is what a process has printed so far.
@@ -122,9 +126,21 @@ func (p *process) start() {
 	if p.url != "" {
 		listen = strings.TrimPrefix(p.url, "http://")
 	}
+	p.url = strings.Fields(p.launch("IIB_LISTEN=" + listen))[3]
+	p.awaitPlugins()
+}
+
+// launch runs the program until it prints its first line, and returns that.
+func (p *process) launch(env ...string) string {
+	t := p.t
+	t.Helper()
+	args := p.args
+	if args == nil {
+		args = []string{"server"}
+	}
 	p.stderr, p.exited = new(lockedBuffer), make(chan struct{})
-	p.command = exec.Command(filepath.Join(p.bin, "iib"), "server", "--config", p.config)
-	p.command.Env = append(os.Environ(), "IIB_LISTEN="+listen, "IIB_DATA_DIR="+p.dataDir)
+	p.command = exec.Command(filepath.Join(p.bin, "iib"), append(slices.Clone(args), "--config", p.config)...)
+	p.command.Env = slices.Concat(os.Environ(), []string{"IIB_DATA_DIR=" + p.dataDir}, p.env, env)
 	p.command.Stderr = p.stderr
 	stdout, err := p.command.StdoutPipe()
 	if err != nil {
@@ -140,11 +156,10 @@ func (p *process) start() {
 	}()
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		t.Fatalf("the server did not start: %v\n%s", err, p.stderr)
+		t.Fatalf("the program did not start: %v\n%s", err, p.stderr)
 	}
-	p.url = strings.Fields(line)[3]
 	go func() { _, _ = io.Copy(io.Discard, stdout) }()
-	p.awaitPlugins()
+	return line
 }
 
 // awaitPlugins returns when every plugin runs that can.

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/iib-engine/iib/core"
@@ -209,9 +210,13 @@ func imageOptions(c *config.Config, own string) images.Options {
 	return o
 }
 
-func queueSpecs(c *config.Config) []queue.Spec {
+// queueSpecs are the queues of these names, or all of them if there are none.
+func queueSpecs(c *config.Config, names []string) []queue.Spec {
 	specs := make([]queue.Spec, 0, len(c.Queues))
 	for _, q := range c.Queues {
+		if len(names) > 0 && !slices.Contains(names, q.Name) {
+			continue
+		}
 		specs = append(specs, queue.Spec{Name: q.Name, Concurrency: q.Concurrency})
 	}
 	return specs

@@ -1,6 +1,7 @@
 package opm
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -18,6 +19,16 @@ type Canonical struct {
 	Icon           string
 	Channels       map[string]map[string]declcfg.ChannelEntry
 	Bundles        map[string]string
+}
+
+// Written is what opm reads after it has written a catalog: the same, with the
+// keys of JSON values in their order.
+func Written(cfg *declcfg.DeclarativeConfig) (*declcfg.DeclarativeConfig, error) {
+	var text bytes.Buffer
+	if err := declcfg.WriteJSON(*cfg, &text); err != nil {
+		return nil, err
+	}
+	return declcfg.LoadReader(&text)
 }
 
 // Canonicalize returns the packages of a catalog by name.

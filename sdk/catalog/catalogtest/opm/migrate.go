@@ -13,6 +13,15 @@ import (
 	"github.com/operator-framework/operator-registry/pkg/sqlite"
 )
 
+// Catalog is the file-based catalog that the database migrates to.
+func (r *Reference) Catalog() (*declcfg.DeclarativeConfig, error) {
+	db, err := r.Open()
+	if err != nil {
+		return nil, err
+	}
+	return Migrate(db)
+}
+
 // Migrate is `opm migrate --migrate-level bundle-object-to-csv-metadata`,
 // followed by `opm validate`.
 func Migrate(db *sql.DB) (cfg *declcfg.DeclarativeConfig, err error) {

@@ -144,3 +144,18 @@ func TestAnOrganizationGetsItsListOnly(t *testing.T) {
 		t.Errorf("%d %s", status, text)
 	}
 }
+
+// A misspelt organization gets the default steps, as the contract has it, and
+// its submitter is told.
+func TestAnUnknownOrganizationIsTold(t *testing.T) {
+	r := newReleases(t, startServer(t, "organization \"company\" {\n  customize \"package_name_suffix\" { suffix = \"-cmp\" }\n}\n"))
+	operand := r.push("operand:v1", imagetest.Image{Arches: imagetest.Arches})
+	spec := r.bundle("etcd:v1", operand)
+	for organization, told := range map[string]bool{"compnay": true, "company": false, "": false} {
+		build := r.run("regenerate-bundle", "complete", map[string]any{"from_bundle_image": spec, "organization": organization})
+		history := fmt.Sprint(build["state_history"])
+		if got := strings.Contains(history, `The organization "compnay" is not configured, so the customizations for all others apply. Configured are: company.`); got != told {
+			t.Errorf("organization %q: the states are %s", organization, history)
+		}
+	}
+}

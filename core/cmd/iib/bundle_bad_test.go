@@ -66,6 +66,7 @@ organization "enclosed" {
 // What a bundle can have wrong ends the request with a sentence about it, and
 // nothing is pushed.
 func TestABadBundleIsRefusedWithItsFault(t *testing.T) {
+	t.Parallel()
 	r := newReleases(t, startServer(t, badOrganizations))
 	operand := r.push("operand:v1", imagetest.Image{Labels: map[string]string{"name": "operand"}})
 	other := r.push("other:v1", imagetest.Image{})
@@ -148,6 +149,7 @@ func TestAnOrganizationGetsItsListOnly(t *testing.T) {
 // A misspelt organization gets the default steps, as the contract has it, and
 // its submitter is told.
 func TestAnUnknownOrganizationIsTold(t *testing.T) {
+	t.Parallel()
 	r := newReleases(t, startServer(t, "organization \"company\" {\n  customize \"package_name_suffix\" { suffix = \"-cmp\" }\n}\n"))
 	operand := r.push("operand:v1", imagetest.Image{Arches: imagetest.Arches})
 	spec := r.bundle("etcd:v1", operand)

@@ -25,6 +25,9 @@ type SubmissionItem struct {
 	Type string
 	// Body is a JSON object.
 	Body json.RawMessage
+	// Fault, if not nil, tells why the item cannot be judged by a handler. It
+	// counts when the items before it are accepted.
+	Fault error
 }
 
 // ItemError is a fault in one item of a submission.

@@ -97,11 +97,14 @@ const (
 	ShapeNone Shape = ""
 	// ShapeText is a non-empty string.
 	ShapeText Shape = "text"
-	// ShapeImage is a pull specification.
+	// ShapeImage is a pull specification. If there is a field with an "s" more,
+	// a list, this one is its older form: an outside worker that reports it
+	// empties the list.
 	ShapeImage Shape = "image"
 	// ShapeImages is an array of pull specifications; it replaces the former.
 	ShapeImages Shape = "images"
-	// ShapeMapping is an object of string to array of strings.
+	// ShapeMapping is an object of string to array of strings. What an outside
+	// worker reports adds to what is there, as far as the field bundles has it.
 	ShapeMapping Shape = "mapping"
 	// ShapeTextMap is an object of string to string.
 	ShapeTextMap Shape = "text_map"

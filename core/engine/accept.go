@@ -51,6 +51,9 @@ func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*
 }
 
 func accept(ctx context.Context, lineup core.Lineup, settings *Settings, user string, item core.SubmissionItem) (*core.NewRequest, error) {
+	if item.Fault != nil {
+		return nil, item.Fault
+	}
 	handler, ok := lineup.Handler(item.Type)
 	if !ok {
 		return nil, sdk.Errorf(sdk.NotFound, "no plugin handles requests of type %q", item.Type)

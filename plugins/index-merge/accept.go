@@ -110,6 +110,7 @@ func (h *handler) read(p *mergeParams, o params.Object) (token string, err error
 	if p.BinaryImage, err = h.Config.ReadBinaryImage(o); err != nil {
 		return "", err
 	}
+	o.Drop([]string{"distribution_scope"})
 	if p.DistributionScope, err = index.ReadScope(o); err != nil {
 		return "", err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -77,14 +78,26 @@ type Settings struct {
 	// ExternalURL is the scheme and host that clients use; empty means what
 	// each client's request says.
 	ExternalURL string
+	// TrustedProxies are the networks of the proxies whose forwarding headers
+	// are believed.
+	TrustedProxies []netip.Prefix
+	// PageSize is what a page has if the caller does not say.
+	PageSize int
+	// MaxWait bounds how long a caller may wait for a request to end.
+	MaxWait time.Duration
+	// RequestsPerMinute bounds the submissions of a user; 0 is no limit.
+	RequestsPerMinute int
 }
 
-type server struct{ Options }
+type server struct {
+	Options
+	submissions limiter
+}
 
 // New returns the handler of everything the engine answers: the API, and the
 // services that plugins mount. It is safe for concurrent use.
 func New(o Options) http.Handler {
-	s := &server{o}
+	s := &server{Options: o}
 	router := mux.NewRouter().SkipClean(true)
 	router.Use(s.observed)
 	router.Handle("/livez", methods{http.MethodGet: s.live})
@@ -197,13 +210,17 @@ func (s *server) mounted(w http.ResponseWriter, r *http.Request) {
 // RequestIDHeader names each HTTP request, in answers and in the log.
 const RequestIDHeader = "X-Request-Id"
 
-// outermost gives every request an ID and keeps a panic from ending more than
-// its own request.
+// outermost gives every request an ID, which its answer, the lines that it logs
+// and the service that answers it have too, and keeps a panic from ending more
+// than its own request.
 func (s *server) outermost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := rand.Text()
-		w.Header().Set(RequestIDHeader, id)
-		log := s.Logger.With("http_request", id)
+		from := readForwarded(r, s.Settings().TrustedProxies)
+		if from.id == "" {
+			from.id = rand.Text()
+		}
+		w.Header().Set(RequestIDHeader, from.id)
+		log := s.Logger.With("http_request", from.id)
 		defer func() {
 			if fault := recover(); fault != nil {
 				if fault == http.ErrAbortHandler {
@@ -213,15 +230,20 @@ func (s *server) outermost(next http.Handler) http.Handler {
 				writeError(w, r, sdk.Errorf(sdk.Internal, "panic"))
 			}
 		}()
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), logKey{}, log)))
+		ctx := context.WithValue(core.WithLogger(r.Context(), log), clientKey{}, from.client)
+		r = r.WithContext(ctx)
+		r.Header.Set(RequestIDHeader, from.id)
+		from.apply(r)
+		next.ServeHTTP(w, r)
 	})
 }
 
-type logKey struct{}
+type clientKey struct{}
 
-func logger(r *http.Request) *slog.Logger {
-	if log, ok := r.Context().Value(logKey{}).(*slog.Logger); ok {
-		return log
-	}
-	return slog.Default()
+// clientOf returns the address that a request comes from.
+func clientOf(r *http.Request) string {
+	client, _ := r.Context().Value(clientKey{}).(string)
+	return client
 }
+
+func logger(r *http.Request) *slog.Logger { return core.Logger(r.Context(), slog.Default()) }

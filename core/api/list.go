@@ -12,8 +12,6 @@ import (
 	"github.com/iib-engine/iib/sdk"
 )
 
-const defaultPerPage = 20
-
 // contractTypes are the request types of the API contract; besides them a
 // filter may name what the roster offers, and "generic", which matches nothing.
 var contractTypes = []string{
@@ -28,7 +26,7 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page, err := readPage(query, s.Settings().MaxPage)
+	page, err := readPage(query, s.Settings())
 	if err != nil {
 		return err
 	}
@@ -121,8 +119,8 @@ func (s *server) knownType(requestType string) bool {
 	return ok
 }
 
-func readPage(query url.Values, maxSize int) (core.Page, error) {
-	page := core.Page{Number: 1, Size: defaultPerPage}
+func readPage(query url.Values, settings *Settings) (core.Page, error) {
+	page := core.Page{Number: 1, Size: settings.PageSize}
 	for name, into := range map[string]*int{"page": &page.Number, "per_page": &page.Size} {
 		if !query.Has(name) {
 			continue
@@ -133,7 +131,7 @@ func readPage(query url.Values, maxSize int) (core.Page, error) {
 		}
 		*into = n
 	}
-	page.Size = min(page.Size, maxSize)
+	page.Size = min(page.Size, settings.MaxPage)
 	if page.Number > 1<<40/page.Size {
 		return page, errUnknown
 	}

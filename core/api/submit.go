@@ -23,6 +23,9 @@ func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.limited(w, r, user); err != nil {
+		return err
+	}
 	body, err := readObject(w, r, s.Settings().MaxBody)
 	if err != nil {
 		return err
@@ -54,6 +57,9 @@ func (s *server) batch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.limited(w, r, user); err != nil {
+		return err
+	}
 	body, err := readObject(w, r, s.Settings().MaxBody)
 	if err != nil {
 		return err
@@ -62,6 +68,7 @@ func (s *server) batch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.countBatch(r, user, len(items))
 	sub, err := newSubmission(r, user, body, items...)
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*
 		d := core.Dispatch{Request: r.ID, Queue: r.Queue, Epoch: r.Epoch}
 		if err := e.Queue.Enqueue(ctx, d); err != nil {
 			// The request is stored: the reconciler tells the queue later.
-			e.Logger.Warn("queue did not take a request", "request", r.ID, "queue", r.Queue, "err", err)
+			core.Logger(ctx, e.Logger).Warn("queue did not take a request", "request", r.ID, "queue", r.Queue, "err", err)
 			break
 		}
 	}
@@ -71,6 +71,9 @@ func accept(ctx context.Context, lineup core.Lineup, settings *Settings, user st
 	}
 	if sub.Params == nil {
 		sub.Params = sub.Body
+	}
+	if settings.forces(item.Type, user) {
+		sub.Overwrite = true
 	}
 	for name := range sub.Fields {
 		if _, ok := handler.Field(name); !ok {

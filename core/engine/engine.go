@@ -63,6 +63,9 @@ type Settings struct {
 	Queue func(name string) QueueSettings
 	// Privileged users may overwrite an index without a token.
 	Privileged []string
+	// ForceOverwrite makes the add and rm requests of these users overwrite
+	// their index, whatever the submission says.
+	ForceOverwrite bool
 	// OCI asks for OCI media types in what is built.
 	OCI bool
 	// Representation renders what notifiers get; its Handler is not used.
@@ -109,6 +112,12 @@ func (e *Engine) Changed() <-chan struct{} { return e.changed.wait() }
 
 func (s *Settings) privileged(user string) bool {
 	return user != "" && slices.Contains(s.Privileged, user)
+}
+
+// forces tells whether a request overwrites its index though it does not say
+// so (API contract, section 2.13).
+func (s *Settings) forces(requestType, user string) bool {
+	return s.ForceOverwrite && s.privileged(user) && (requestType == "add" || requestType == "rm")
 }
 
 // broadcast wakes all who wait.

@@ -511,7 +511,8 @@ user "patient@DOMAIN.LOCAL" { queue = "patient" }
 // TestContract runs the tables against a server where callers have to log in,
 // that has no default for binary_image, and that keeps files.
 func TestContract(t *testing.T) {
-	p := startWith(t, graphModes(shippedWithout(t, `identity "none" {}`))+contractConfig+patientQueue, t.TempDir())
+	config := graphModes(shippedWithout(t, `identity "none" {}`)) + contractConfig + patientQueue
+	p := startWith(t, config, t.TempDir())
 	// Whatever patient submits from now on waits behind this.
 	status, _, answer := p.do(http.MethodPost, "/api/v1/builds/add",
 		fmt.Sprintf(`{"from_index":"%s/i:1","binary_image":"q.invalid/bin:1"}`, hangingRegistry(t)), map[string]string{identityHeader: patient})
@@ -530,6 +531,10 @@ func TestContract(t *testing.T) {
 	} {
 		c.runContract(name)
 	}
+	t.Run("1 HEAD and OPTIONS", c.methodsAndHeads)
+	t.Run("4.1 links between pages", c.pages)
+	t.Run("2.11 nothing is left of what is refused", c.nothingIsLeftOfRefused)
+	t.Run("4.3 artifacts", func(t *testing.T) { c.artifacts(t, config) })
 	t.Logf("%d cases", c.cases)
 	if strings.Contains(p.stderr.String(), "SECRET") {
 		t.Error("the log has a secret")

@@ -45,6 +45,11 @@ type HandlerType struct {
 	Type   string
 	Plugin string
 	Doc    sdk.HandlerDoc
+	// Accepts tells that the plugin judges submissions itself; those of others
+	// are judged by the description.
+	Accepts bool
+	// Previews tells that the plugin can tell what a request would change.
+	Previews bool
 }
 
 // Field returns the documentation of a representation key.

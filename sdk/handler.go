@@ -20,7 +20,10 @@ type Handler interface {
 }
 
 // Acceptor is a Handler that judges and normalises a submission before
-// anything is stored. Without it every JSON object is accepted as it stands.
+// anything is stored. Without it the engine applies what Describe says of the
+// parameters: required ones, their schemas, and secrets, which it sets apart;
+// fields of a parameter's name show its value. Without any it accepts every
+// JSON object.
 type Acceptor interface {
 	Accept(ctx context.Context, sub *Submission) error
 }
@@ -52,7 +55,9 @@ type ParamDoc struct {
 	Required bool
 	// Secret parameters are never stored in clear, shown or logged.
 	Secret bool
-	// Schema is a JSON Schema; Example is a value that satisfies it.
+	// Schema is a JSON Schema. Example is a value that satisfies it. The
+	// documented example of a request has all parameters with an Example, and
+	// must be one that is accepted.
 	Schema  json.RawMessage
 	Example json.RawMessage
 }

@@ -61,6 +61,8 @@ type Options struct {
 	// Observer is told of answers, and Metrics shows them at GET /metrics.
 	Observer Observer
 	Metrics  http.Handler
+	// Version is the engine's, for its documentation.
+	Version string
 }
 
 // Settings are what a reload of the configuration may change.
@@ -103,8 +105,14 @@ func New(o Options) http.Handler {
 	router.Handle("/livez", methods{http.MethodGet: s.live})
 	router.Handle("/readyz", methods{http.MethodGet: s.ready})
 	router.Handle("/metrics", methods{http.MethodGet: s.metrics})
+	router.Handle("/", methods{http.MethodGet: page("index.html")})
+	router.Handle("/static/docs.html", methods{http.MethodGet: page("index.html")})
+	router.Handle("/static/page.css", methods{http.MethodGet: page("page.css")})
+	router.Handle("/static/page.js", methods{http.MethodGet: page("page.js")})
+	router.Handle("/static/api_v1.yaml", methods{http.MethodGet: s.openapiYAML})
 	v1 := router.PathPrefix("/api/v1").Subrouter()
 	v1.Handle("/healthcheck", methods{http.MethodGet: s.health})
+	v1.Handle("/openapi.json", methods{http.MethodGet: s.openapi})
 	v1.Handle("/plugins", methods{http.MethodGet: s.plugins})
 	v1.Handle("/notifiers", methods{http.MethodGet: s.notifiers})
 	v1.Handle("/notifiers/{name}", methods{http.MethodDelete: s.forget})

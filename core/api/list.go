@@ -30,7 +30,7 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	verbose := query.Get("verbose") == "1" || strings.EqualFold(query.Get("verbose"), "true")
+	verbose := isTrue(query.Get("verbose"))
 	page.History = verbose
 	requests, total, err := s.Store.List(r.Context(), filter, page)
 	if err != nil {
@@ -81,6 +81,11 @@ func (s *server) filter(r *http.Request, query url.Values) (core.Filter, error) 
 			return filter, sdk.FieldErrorf("batch", "batch must be a positive integer, not %q", query.Get("batch"))
 		}
 		filter.Batch, filter.HasBatch = batch, true
+	}
+	if filter.Type == "" && !filter.HasBatch && !isTrue(query.Get("all_types")) {
+		// Existing clients break on a type that they do not know (contract,
+		// section 13).
+		filter.Types = contractTypes
 	}
 	if filter.Type != "" && !s.knownType(filter.Type) {
 		return filter, sdk.FieldErrorf("request_type", "request_type %q is unknown", filter.Type)
@@ -138,11 +143,16 @@ func readPage(query url.Values, settings *Settings) (core.Page, error) {
 	return page, nil
 }
 
+func isTrue(text string) bool { return text == "1" || strings.EqualFold(text, "true") }
+
 // linkQuery is the query of another page of the same list.
 func linkQuery(query url.Values, number, size int, verbose bool) string {
 	parts := []string{fmt.Sprintf("page=%d", number), fmt.Sprintf("per_page=%d", size)}
 	if verbose {
 		parts = append(parts, "verbose=true")
+	}
+	if isTrue(query.Get("all_types")) {
+		parts = append(parts, "all_types=true")
 	}
 	for _, name := range []string{"state", "batch", "request_type", "user", "from_index", "from_index_startswith", "index_image"} {
 		if value := query.Get(name); value != "" {

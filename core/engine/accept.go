@@ -28,7 +28,7 @@ func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*
 		Digest:         sub.Digest,
 	}
 	for i, item := range sub.Items {
-		accepted, err := accept(ctx, lineup, settings, sub.User, item)
+		accepted, err := e.accept(ctx, lineup, settings, sub.User, item)
 		if err != nil {
 			return nil, false, &core.ItemError{Index: i, Err: err}
 		}
@@ -50,7 +50,7 @@ func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*
 	return requests, false, nil
 }
 
-func accept(ctx context.Context, lineup core.Lineup, settings *Settings, user string, item core.SubmissionItem) (*core.NewRequest, error) {
+func (e *Engine) accept(ctx context.Context, lineup core.Lineup, settings *Settings, user string, item core.SubmissionItem) (*core.NewRequest, error) {
 	if item.Fault != nil {
 		return nil, item.Fault
 	}
@@ -66,6 +66,11 @@ func accept(ctx context.Context, lineup core.Lineup, settings *Settings, user st
 	}
 	if acceptor, ok := handler.Handler.(sdk.Acceptor); ok {
 		if err := acceptor.Accept(ctx, sub); err != nil {
+			return nil, err
+		}
+	}
+	if !handler.Accepts && e.Judge != nil {
+		if err := e.Judge(&handler.Doc, sub); err != nil {
 			return nil, err
 		}
 	}

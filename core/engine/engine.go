@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/sdk"
 )
 
 // Roster lends the plugins that are in force.
@@ -42,6 +43,9 @@ type Options struct {
 	// Lease is how long a claim holds without being renewed; it bounds how
 	// long a dead worker's request stays orphaned. Zero means DefaultLease.
 	Lease time.Duration
+	// Judge applies a handler's description to a submission, where its plugin
+	// does not judge them; if it is nil they are accepted as they are.
+	Judge func(doc *sdk.HandlerDoc, sub *sdk.Submission) error
 	// Ended is told of each request that ended here, if it is not nil.
 	Ended func(r *core.Request, state core.State)
 }

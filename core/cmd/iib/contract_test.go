@@ -524,7 +524,8 @@ func TestContract(t *testing.T) {
 			break
 		}
 	}
-	c := &contract{t: t, p: p}
+	d := readOpenAPI(t, p)
+	c := &contract{t: t, p: p, check: d.check}
 	for _, name := range []string{
 		"first_checks.txt", "shared.txt", "add.txt", "rm.txt", "bundles.txt", "merge.txt", "others.txt", "batches.txt",
 		"reading.txt", "patches.txt",

@@ -278,7 +278,7 @@ plugin "compare-handler" {
 }
 `, plugin)
 	// The examples name images of the real world, which tests leave alone.
-	config = strings.Replace(config, "registry {\n", "registry {\n  denied_networks = [" + notThisMachine + "]\n", 1)
+	config = strings.Replace(config, "registry {\n", "registry {\n  denied_networks = ["+notThisMachine+"]\n", 1)
 	p := startWith(t, config, t.TempDir())
 	d := readOpenAPI(t, p)
 	d.complete(t)

@@ -20,6 +20,8 @@ import (
 // Engine is what the API asks to be done.
 type Engine interface {
 	Submit(ctx context.Context, sub *core.Submission) (requests []*core.Request, repeated bool, err error)
+	// Preview tells what a submission would change. It stores nothing.
+	Preview(ctx context.Context, user string, item core.SubmissionItem) (*sdk.Preview, error)
 	Patch(ctx context.Context, id int64, keys map[string]json.RawMessage) (*core.Request, error)
 	Cancel(ctx context.Context, id int64, reason string) (*core.Request, error)
 	// Replay makes events due again for a notifier; Forget drops one.

@@ -94,6 +94,9 @@ type Engine struct {
 
 	changed *broadcast
 	lineup  *broadcast
+
+	// previews bounds the dry runs at one time.
+	previews chan struct{}
 }
 
 // New returns an engine that accepts requests at once, and runs them when its
@@ -102,7 +105,7 @@ func New(o Options) *Engine {
 	if o.Lease == 0 {
 		o.Lease = DefaultLease
 	}
-	e := &Engine{Options: o, runs: make(map[int64]*run), changed: newBroadcast(), lineup: newBroadcast()}
+	e := &Engine{Options: o, runs: make(map[int64]*run), changed: newBroadcast(), lineup: newBroadcast(), previews: make(chan struct{}, maxPreviews)}
 	e.settings.Store(o.Settings)
 	return e
 }

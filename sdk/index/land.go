@@ -78,6 +78,9 @@ func (s *Session) land(ctx context.Context, l *Landing, moved error) (*sdk.Publi
 		}
 		return nil, err
 	}
+	if p := previewOf(ctx); p != nil {
+		return nil, p.note(ctx, s, base, plan, content)
+	}
 	spec, err := content.seal(ctx, plan)
 	if err != nil {
 		return nil, err

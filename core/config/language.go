@@ -72,7 +72,7 @@ var serverBlock = Block{
 			},
 			{
 				Name: "trusted_proxies", Type: List, form: networkForm,
-				Doc: "The networks of the proxies whose `Forwarded` and `X-Forwarded-*` headers are believed. This is not in force yet.",
+				Doc: "The networks of the proxies whose `Forwarded`, `X-Forwarded-Proto`, `X-Forwarded-Host`, `X-Forwarded-For` and `X-Request-Id` headers are believed. Of a list in them the last entry counts.",
 			},
 		},
 		Blocks: []Block{{
@@ -175,7 +175,7 @@ var accessBlock = Block{
 		},
 		{
 			Name: "force_overwrite", Type: Bool, Default: "false",
-			Doc: "Let every add and rm of a privileged user overwrite its index, whatever the request says. This is not in force yet.",
+			Doc: "Let every add and rm of a privileged user overwrite its index, whatever the request says.",
 		},
 	}},
 }
@@ -318,11 +318,11 @@ var apiBlock = Block{
 		},
 		{
 			Name: "max_wait", Type: String, Default: `"60s"`, form: durationForm,
-			Doc: "How long a caller may wait for a request to end with `?wait=`. This is not in force yet.",
+			Doc: "How long a caller may wait for a request to end with `?wait=`. Who wants longer is answered after this time.",
 		},
 		{
 			Name: "requests_per_minute", Type: Int, Default: "0", least: 0, most: 1000000,
-			Doc: "How many submissions a user may make in a minute before the answer is 429. 0 is no limit. This is not in force yet.",
+			Doc: "How many requests a user may submit in a minute before the answer is 429 with `Retry-After`. Callers without a user are told apart by their address, and each API process counts for itself. 0 is no limit.",
 		},
 	}},
 }

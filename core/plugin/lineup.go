@@ -107,7 +107,7 @@ func (l *lineup) addHandlers(p *process, d *host.Description) {
 			continue
 		}
 		l.handlers[h.Type] = core.Handler{
-			HandlerType: core.HandlerType{Type: h.Type, Plugin: p.spec.Name, Doc: h.Doc},
+			HandlerType: core.HandlerType{Type: h.Type, Plugin: p.spec.Name, Doc: h.Doc, Accepts: h.Accepts, Previews: h.Previews},
 			Handler:     &handler{p, h.Type, h.Accepts},
 		}
 	}

@@ -23,6 +23,7 @@ var (
 	_ sdk.Handler   = (*handler)(nil)
 	_ sdk.Acceptor  = (*handler)(nil)
 	_ sdk.Describer = (*handler)(nil)
+	_ sdk.Previewer = (*handler)(nil)
 	_ sdk.Validator = (*handler)(nil)
 )
 
@@ -163,7 +164,7 @@ func (h *handler) Describe() sdk.HandlerDoc {
 			sdk.ParamDoc{Name: "bundles", Doc: "The bundle images to add; repetitions are ignored.", Schema: params.SchemaTexts, Example: example(`["quay.io/namespace/bundle:v1.0.0"]`)},
 			sdk.ParamDoc{Name: "deprecation_list", Doc: "Bundles to deprecate after adding.", Schema: params.SchemaTexts, Example: example(`["quay.io/namespace/bundle@sha256:0000000000000000000000000000000000000000000000000000000000000000"]`)},
 			sdk.ParamDoc{Name: "check_related_images", Doc: "Fail unless every image that the bundles name can be pulled.", Schema: params.SchemaBool, Example: example(`true`)},
-			sdk.ParamDoc{Name: "graph_update_mode", Doc: "How the update graph is made: replaces (the default), semver or semver-skippatch. Only for indexes that the server allows it for.", Schema: params.SchemaText, Example: example(`"semver"`)},
+			sdk.ParamDoc{Name: "graph_update_mode", Doc: "How the update graph is made: replaces (the default), semver or semver-skippatch. Only for indexes that the server allows it for.", Schema: index.SchemaGraphMode},
 			sdk.ParamDoc{Name: "organization", Doc: "Organization in the legacy application registry.", Schema: params.SchemaTextOrNull, Example: example(`"namespace"`)},
 			sdk.ParamDoc{Name: "cnr_token", Doc: "Token for the legacy application registry.", Secret: true, Schema: params.SchemaText, Example: example(`"basic abc"`)},
 			sdk.ParamDoc{Name: "force_backport", Doc: "Export every bundle to the legacy application registry.", Schema: params.SchemaBool, Example: example(`false`)},

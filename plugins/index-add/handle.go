@@ -56,11 +56,11 @@ func (a *add) resolve(ctx context.Context) error {
 	if a.bundles, err = a.Bundles(ctx, a.params.Bundles); err != nil {
 		return err
 	}
-	if err := index.CheckLabels(a.bundles, a.handler.RequiredLabels); err != nil {
+	if err := index.Tolerate(ctx, index.CheckLabels(a.bundles, a.handler.RequiredLabels)); err != nil {
 		return err
 	}
 	if a.params.CheckRelatedImages {
-		if err := a.checkRelatedImages(ctx); err != nil {
+		if err := index.Tolerate(ctx, a.checkRelatedImages(ctx)); err != nil {
 			return err
 		}
 	}
@@ -177,4 +177,9 @@ func (a *add) outcome() string {
 		return "The index image was rebuilt without new bundles."
 	}
 	return fmt.Sprintf("The bundles were added to the index image: %s.", strings.Join(a.params.Bundles, ", "))
+}
+
+// Preview tells what the request would change.
+func (h *handler) Preview(ctx context.Context, job *sdk.Job) (*sdk.Preview, error) {
+	return index.Preview(ctx, job, h.Handle)
 }

@@ -78,6 +78,9 @@ func (s *Session) land(ctx context.Context, l *Landing, moved error) (*sdk.Publi
 		}
 		return nil, err
 	}
+	if p := previewOf(ctx); p != nil {
+		return nil, p.note(ctx, s, base, plan, content)
+	}
 	spec, err := content.seal(ctx, plan)
 	if err != nil {
 		return nil, err
@@ -95,7 +98,8 @@ func (s *Session) land(ctx context.Context, l *Landing, moved error) (*sdk.Publi
 		return nil, err
 	}
 	publication := &sdk.Publication{Image: built.Image, BuildTags: l.Params.BuildTags}
-	if over := plan.Deciding; l.Params.Overwrite && over != nil {
+	// The server may have made it an overwrite that the parameters do not ask for.
+	if over := plan.Deciding; (l.Params.Overwrite || s.Job.Overwrite) && over != nil {
 		publication.Overwrite, publication.Base = over.Spec, over.Pinned
 	}
 	published, err := s.Job.Publish(ctx, publication)

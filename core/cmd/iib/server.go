@@ -27,6 +27,7 @@ import (
 	"github.com/iib-engine/iib/core/metrics"
 	"github.com/iib-engine/iib/core/plugin"
 	"github.com/iib-engine/iib/core/queue"
+	"github.com/iib-engine/iib/core/schema"
 	"github.com/iib-engine/iib/core/store"
 	"github.com/iib-engine/iib/core/tags"
 )
@@ -149,6 +150,7 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 		Store: s.store, Queue: s.queue, Roster: s.roster, Images: s.images, Tags: s.tags(),
 		Logs: s.files.Logs(), Artifacts: s.files, Settings: engineSettings(c, s.url), Worker: workerName(),
 		WorkDir: s.work.path, CacheDir: shared, Logger: s.log,
+		Judge: schema.Judge,
 		Ended: s.metrics.Ended,
 	})
 	hosts.engine = s.engine
@@ -156,7 +158,7 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 		Handler: api.New(api.Options{
 			Engine: s.engine, Store: s.store, Roster: s.roster, Logs: s.files.Logs(), Artifacts: s.files,
 			Identity: func() api.Identity { return *s.identity.Load() }, Settings: func() *api.Settings { return apiSettings(s.config.Load()) }, Logger: s.log,
-			Probes: s.probes(), Observer: s.metrics, Metrics: s.metrics.Handler(),
+			Probes: s.probes(), Observer: s.metrics, Metrics: s.metrics.Handler(), Version: version(),
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

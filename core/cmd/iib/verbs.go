@@ -158,7 +158,7 @@ func newListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			query := url.Values{"page": {strconv.Itoa(page)}}
+			query := url.Values{"page": {strconv.Itoa(page)}, "all_types": {"true"}}
 			for name, value := range map[string]string{"state": state, "request_type": requestType, "user": user} {
 				if value != "" {
 					query.Set(name, value)

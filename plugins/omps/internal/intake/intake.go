@@ -116,7 +116,7 @@ func checkMember(member *zip.File) (string, error) {
 	switch {
 	case name == "" || len(name) > maxName || !utf8.ValidString(name):
 		return "", refuse("The archive has a member %q, whose name is empty, too long or not UTF-8.", shown)
-	case strings.HasPrefix(name, "/") || strings.ContainsAny(name, "\\\x00") || strings.Contains(name, ":"):
+	case strings.HasPrefix(name, "/") || strings.ContainsAny(name, "\\\x00") || len(name) > 1 && name[1] == ':':
 		return "", refuse("The archive has a member %q; names must be relative, with slashes between their parts.", shown)
 	case slices.Contains(strings.Split(trimmed, "/"), "..") || strings.Contains(trimmed, "//"):
 		return "", refuse("The archive has a member %q, which leads out of the archive.", shown)

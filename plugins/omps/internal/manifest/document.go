@@ -17,9 +17,20 @@ import (
 	"github.com/iib-engine/iib/plugins/omps/internal/intake"
 )
 
-// maxNodes bounds what a parsed document can become: each node needs one of
-// these characters before or behind it, and takes some 200 bytes.
-const maxNodes = 500_000
+// maxWeight bounds what the parsed documents of an operator can become. Every
+// node of a document needs one of the characters that weigh counts, and takes
+// some 200 bytes. Operators of the largest size that is taken have half of it.
+const maxWeight = 2_000_000
+
+func weigh(content []byte) (weight int) {
+	for _, c := range content {
+		switch c {
+		case '\n', '\r', ',', '[', '{', ':', '-', '?', '&', '*', '!':
+			weight++
+		}
+	}
+	return weight
+}
 
 var errMany = errors.New("it has too many entries")
 
@@ -31,14 +42,7 @@ type document struct {
 
 // parse reads exactly one document.
 func parse(content []byte) (*document, error) {
-	nodes := 0
-	for _, c := range content {
-		switch c {
-		case '\n', '\r', ',', '[', '{', ':', '-', '?', '&', '*', '!':
-			nodes++
-		}
-	}
-	if nodes > 4*maxNodes {
+	if weigh(content) > maxWeight {
 		return nil, errMany
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(content))

@@ -30,14 +30,21 @@ func Read(files intake.Files) (*Operator, error) {
 	o := &Operator{files: files}
 	byDir := map[string]*version{".": {dir: "."}}
 	var dirs []string
+	weight := 0
 	for _, name := range files.Paths() {
 		dir := path.Dir(name)
 		if !isYAML(name) || strings.Contains(dir, "/") {
 			continue
 		}
+		if weight += weigh(files[name]); weight > maxWeight {
+			return nil, unreadable(name, fmt.Errorf("together with those before it: %w", errMany))
+		}
 		d, err := parse(files[name])
 		if err != nil {
 			return nil, unreadable(name, err)
+		}
+		if dir != "." {
+			d.node = nil // is packed as it is
 		}
 		v := byDir[dir]
 		if v == nil {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -185,6 +186,28 @@ func TestLayoutsAreToldApart(t *testing.T) {
 			if !strings.Contains(f.Message, c.want) || f.Extra["validation_info"] != any(struct{}{}) {
 				t.Errorf("%v with %v, want %q", f, f.Extra, c.want)
 			}
+		})
+	}
+}
+
+func TestDocumentsThatGrowAreRefused(t *testing.T) {
+	many := []byte("a: [" + strings.Repeat(",", 3_000_000) + "]")
+	half := []byte("a: [" + strings.Repeat("x,", 1_100_000) + "]")
+	laughs := "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
+	for i := range 9 {
+		one := fmt.Sprintf("*a%d", i)
+		laughs += fmt.Sprintf("a%d: &a%d [%s]\n", i+1, i+1, strings.Repeat(one+",", 9)+one)
+	}
+	for name, files := range map[string]intake.Files{
+		"many entries":                  {"a.yaml": many},
+		"many entries in several files": {"a.yaml": half, "b/b.yaml": half},
+		"aliases of aliases":            {"a.yaml": []byte(laughs)},
+		"an anchor within itself":       {"a.yaml": []byte("a: &a [*a]")},
+		"deep":                          {"a.yaml": []byte(strings.Repeat("[", 100_000))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := manifest.Read(files)
+			faultOf(t, err)
 		})
 	}
 }

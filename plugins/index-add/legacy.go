@@ -45,7 +45,7 @@ const (
 	maxExport = 256 << 20
 )
 
-// Validate is part of the handler's.
+// check is part of the handler's Validate.
 func (s *ompsSettings) check() error {
 	if u, err := url.Parse(s.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || !strings.HasSuffix(s.URL, "/") {
 		return sdk.FieldErrorf("omps.url", "omps.url is %q, and must be an address with the version of the API and a slash at the end, such as https://omps.example.com/v2/", s.URL)
@@ -88,6 +88,9 @@ func (a *add) planLegacy(ctx context.Context, plan *index.Plan) error {
 	}
 	packages := a.legacyPackages(ctx, plan)
 	if len(packages) == 0 {
+		if a.legacy != nil {
+			a.legacy.packages = nil // the index is of another version now
+		}
 		return nil
 	}
 	token, err := a.Job.Secret(ctx, "cnr_token")

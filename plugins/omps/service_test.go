@@ -3,6 +3,7 @@ package main
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -45,6 +46,9 @@ func serveOMPS(t testing.TB, behind http.Handler, change func(*Settings)) string
 	}
 	host := sdktest.NewHost(t)
 	host.URL = engine.URL
+	host.OnAccess = func(context.Context, string) (sdk.Access, error) {
+		return sdk.Access{Username: "user", Password: "password"}, nil
+	}
 	plugin := sdktest.Serve(t, sdk.Plugin{Name: "omps", Doc: "x", Service: s}, host)
 	server := httptest.NewServer(plugin.Service())
 	t.Cleanup(server.Close)
@@ -364,7 +368,9 @@ func guarded(next http.Handler) http.Handler {
 }
 
 func TestRightsAreTheRegistrys(t *testing.T) {
-	url := serveOMPS(t, guarded(images(t)), nil)
+	url := serveOMPS(t, guarded(images(t)), func(s *Settings) {
+		s.Organizations = []OrganizationSettings{{Name: "open", Public: true}}
+	})
 	good := zipOf(t, operator("web"))
 	if status, answer := upload(t, url+"/v2/o/zipfile", good); status != 200 {
 		t.Fatal(status, answer)
@@ -377,6 +383,21 @@ func TestRightsAreTheRegistrys(t *testing.T) {
 	wantFault(t, status, answer, 500, "QuayPackageError", "Unauthorized access")
 	if status, answer := ask(t, "GET", url+"/cnr/api/v1/packages/o/web", nil, nil); status != 403 {
 		t.Error(status, answer)
+	}
+	if _, list := ask(t, "GET", url+"/cnr/api/v1/packages", nil, nil); !cmp.Equal(list, any([]any{})) {
+		t.Errorf("nobody sees %v", list)
+	}
+	if status, answer := upload(t, url+"/v2/open/zipfile", good); status != 200 {
+		t.Fatal(status, answer)
+	}
+	if status, answer := ask(t, "GET", url+"/cnr/api/v1/packages/open/web/default/helm", nil, nil); status != 200 {
+		t.Error("a public package is read by everybody:", status, answer)
+	}
+	if _, list := ask(t, "GET", url+"/cnr/api/v1/packages", nil, nil); len(list.([]any)) != 1 {
+		t.Errorf("nobody sees %v", list)
+	}
+	if status, answer := ask(t, "DELETE", url+"/cnr/api/v1/packages/open/web/1.0.0/helm", nil, nil); status != 403 {
+		t.Error("a public package is not everybody's:", status, answer)
 	}
 	if status, answer := ask(t, "POST", url+"/cnr/api/v1/packages/o/web", map[string]string{"Authorization": wrong}, []byte("{")); status != 403 {
 		t.Error("who may not push learns that first:", status, answer)

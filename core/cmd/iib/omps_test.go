@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -339,6 +340,94 @@ func TestOperatorsArePushedListedPulledAndDeleted(t *testing.T) {
 			t.Errorf("the mount answers %d", status)
 		}
 	})
+}
+
+func TestPackagesHaveTheRightsOfTheRegistry(t *testing.T) {
+	t.Parallel()
+	own := freeAddress(t)
+	shipped, err := os.ReadFile("../../../iib.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const block = `  mounts = ["/v2/", "/api/v1/repository/"]` + "\n"
+	config := strings.Replace(string(shipped), block, block+`  pass_authorization = true
+  config {
+    repository "app-registry/team/*" {
+      writers = ["team+ci"]
+    }
+    repository "app-registry/*/*" {
+      readers = ["*"]
+      writers = ["admin+ci"]
+    }
+    robot "team+ci" { secret = "not so secret 1" }
+    robot "admin+ci" { secret = "not so secret 2" }
+  }
+`, 1)
+	if config == string(shipped) {
+		t.Fatal("the shipped configuration has no such line")
+	}
+	startWith(t, config+fmt.Sprintf(pushService, own, filepath.Join(shortDir(t), "omps.sock")), t.TempDir())
+	as := func(user, password string) *pusher {
+		p := &pusher{t: t, base: "http://" + own, client: http.DefaultClient}
+		if user != "" {
+			p.auth = "basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+		}
+		return p
+	}
+	team, admin := as("team+ci", "not so secret 1"), as("admin+ci", "not so secret 2")
+	archive := zipOf(t, operatorFiles("web", "1.0.0"))
+	if status, answer := team.push("/v2/team/zipfile", "m.zip", archive); status != 200 {
+		t.Fatal(status, answer)
+	}
+	if status, answer := admin.push("/v2/all/zipfile", "m.zip", archive); status != 200 {
+		t.Fatal(status, answer)
+	}
+	for name, p := range map[string]*pusher{"another robot": admin, "a wrong secret": as("team+ci", "not so secret 3")} {
+		if status, answer := p.push("/v2/team/zipfile", "m.zip", archive); status != 403 || answer["error"] != "QuayAuthorizationError" {
+			t.Errorf("%s: %d %v", name, status, answer)
+		}
+		if status, answer := p.json(http.MethodDelete, "/v2/team/web/1.0.0"); status != 500 || answer["error"] != "QuayPackageError" {
+			t.Errorf("%s: %d %v", name, status, answer)
+		}
+	}
+	for _, c := range []struct {
+		p    *pusher
+		path string
+		want int
+	}{
+		{team, "/cnr/api/v1/packages/team/web/default/helm/pull", 200}, {as("", ""), "/cnr/api/v1/packages/team/web", 403},
+		{as("", ""), "/cnr/api/v1/packages/all/web/default/helm/pull", 200}, {admin, "/cnr/api/v1/packages/team/web", 403},
+	} {
+		if status, data := c.p.do(http.MethodGet, c.path, "", nil); status != c.want {
+			t.Errorf("%s as %q: %d %.300s, want %d", c.path, c.p.auth, status, data, c.want)
+		}
+	}
+	for _, c := range []struct {
+		p    *pusher
+		want string
+	}{{team, "all/web team/web"}, {as("", ""), "all/web"}} {
+		_, data := c.p.do(http.MethodGet, "/cnr/api/v1/packages", "", nil)
+		var list []struct{ Name string }
+		if err := json.Unmarshal(data, &list); err != nil {
+			t.Fatalf("%s", data)
+		}
+		var names []string
+		for _, p := range list {
+			names = append(names, p.Name)
+		}
+		if got := strings.Join(names, " "); got != c.want {
+			t.Errorf("%q sees %s, want %s", c.p.auth, got, c.want)
+		}
+	}
+	for secret, want := range map[string]int{"not so secret 1": 200, "wrong": 401} {
+		login := fmt.Appendf(nil, `{"user": {"username": "team+ci", "password": %q}}`, secret)
+		if status, data := team.do(http.MethodPost, "/cnr/api/v1/users/login", "application/json", login); status != want {
+			t.Errorf("login: %d %s, want %d", status, data, want)
+		}
+	}
+	if status, answer := team.json(http.MethodDelete, "/v2/team/web"); status != 200 {
+		t.Error(status, answer)
+	}
 }
 
 // shortDir is a directory whose path leaves room for a socket's name.

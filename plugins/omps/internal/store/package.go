@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -26,10 +27,10 @@ const (
 func (s *Store) Packages(ctx context.Context, authorization, namespace string) ([]Package, error) {
 	seen := make(map[Package]bool)
 	var packages []Package
-	collect := func(options []remote.Option, only func(Package) bool) error {
-		repositories, err := remote.Catalog(ctx, s.registry, options...)
+	collect := func(authorization string, only func(Package) bool) error {
+		repositories, err := s.repositories(ctx, authorization)
 		if err != nil {
-			return translate(err)
+			return err
 		}
 		for _, repository := range repositories {
 			p, ok := s.packageAt(repository)
@@ -40,20 +41,21 @@ func (s *Store) Packages(ctx context.Context, authorization, namespace string) (
 		}
 		return nil
 	}
-	err := collect(s.options(ctx, authorization), func(Package) bool { return true })
+	err := collect(authorization, func(Package) bool { return true })
 	if err != nil && !errors.Is(err, ErrForbidden) && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
 	// Public packages are listed for everybody, whatever the registry thinks.
 	if s.Own != nil {
-		own, err := s.ownOptions(ctx, s.registry.Repo(s.Prefix+"/list"))
-		if err == nil {
+		list := s.registry.Repo(strings.TrimPrefix(s.Prefix+"/list", "/"))
+		own, err := s.ownAuthorization(ctx, list)
+		if err == nil && own != "" {
 			_ = collect(own, func(p Package) bool {
 				repo, err := s.repository(p)
 				if err != nil {
 					return false
 				}
-				public, err := s.isPublic(repo, own)
+				public, err := s.isPublic(repo, s.options(ctx, own))
 				return err == nil && public
 			})
 		}

@@ -199,7 +199,7 @@ func translate(err error) error {
 	return err
 }
 
-// asOwner calls read as the caller, and once more as the engine if the registry
+// reading calls read as the caller, and once more as the engine if the registry
 // refuses the caller and the package is public.
 func (s *Store) reading(ctx context.Context, authorization string, p Package, read func(repo name.Repository, options []remote.Option) error) error {
 	repo, err := s.repository(p)
@@ -210,29 +210,27 @@ func (s *Store) reading(ctx context.Context, authorization string, p Package, re
 	if !errors.Is(err, ErrForbidden) {
 		return err
 	}
-	own, ownErr := s.ownOptions(ctx, repo)
+	authorization, ownErr := s.ownAuthorization(ctx, repo)
 	if ownErr != nil {
 		return err
 	}
+	own := s.options(ctx, authorization)
 	if public, ownErr := s.isPublic(repo, own); ownErr != nil || !public {
 		return err
 	}
 	return translate(read(repo, own))
 }
 
-func (s *Store) ownOptions(ctx context.Context, repo name.Repository) ([]remote.Option, error) {
+// ownAuthorization is the engine's own; "" if it has none.
+func (s *Store) ownAuthorization(ctx context.Context, repo name.Repository) (string, error) {
 	if s.Own == nil {
-		return nil, ErrForbidden
+		return "", ErrForbidden
 	}
 	access, err := s.Own(ctx, repo.Name())
-	if err != nil {
-		return nil, err
+	if err != nil || access.Username == "" {
+		return "", err
 	}
-	authorization := ""
-	if access.Username != "" {
-		authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(access.Username+":"+access.Password.Reveal()))
-	}
-	return s.options(ctx, authorization), nil
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(access.Username+":"+access.Password.Reveal())), nil
 }
 
 // lock serialises changes of a package in this process.

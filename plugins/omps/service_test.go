@@ -299,6 +299,7 @@ func TestTheApplicationRegistryKeepsToItsProtocol(t *testing.T) {
 			"releases": []any{"10.0.0", "2.0.0+b", "1.0.0", "1.0.0-1"}, "created_at": "2019-03-05T11:39:28", "updated_at": "2019-03-05T11:39:28",
 		}}},
 		{"?namespace=other", 200, []any{}},
+		{"/ns/pkg/channels", 200, []any{}},
 		{"/search?q=pk", 200, []any{"ns/pkg"}},
 		{"/ns/pkg", 200, []any{view("10.0.0"), view("2.0.0+b"), view("1.0.0"), view("1.0.0-1")}},
 		{"/ns/pkg?media_type=kpm", 200, []any{}},

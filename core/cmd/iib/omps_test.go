@@ -319,6 +319,29 @@ func TestOperatorsArePushedListedPulledAndDeleted(t *testing.T) {
 			t.Errorf("%d %s", code, errs)
 		}
 	})
+	t.Run("hostile uploads are refused by mount and listener alike, and leave nothing", func(t *testing.T) {
+		bomb := zipOf(t, map[string]string{"package.yaml": strings.Repeat(" ", 21<<20)})
+		for _, at := range []*pusher{mounted, alone} {
+			for name, c := range map[string]struct {
+				archive []byte
+				status  int
+				id      string
+			}{
+				"a path to above": {zipOf(t, map[string]string{"../../evil.yaml": "a: b"}), 400, "OMPSUploadedFileError"},
+				"a bomb":          {bomb, 400, "OMPSUploadedFileError"},
+				"no zip":          {[]byte("hello"), 400, "OMPSUploadedFileError"},
+				"a long body":     {make([]byte, 8<<20), 413, "RequestEntityTooLarge"},
+				"nothing in it":   {zipOf(t, nil), 400, "PackageValidationError"},
+			} {
+				if status, answer := at.push("/v2/hostile/zipfile", "m.zip", c.archive); status != c.status || answer["error"] != c.id {
+					t.Errorf("%s at %s: %d %v", name, at.base, status, answer)
+				}
+			}
+		}
+		if _, data := alone.do(http.MethodGet, "/cnr/api/v1/packages?namespace=hostile", "", nil); string(data) != "[]" {
+			t.Errorf("%s", data)
+		}
+	})
 	t.Run("a reload closes the addresses", func(t *testing.T) {
 		text, err := os.ReadFile(p.config)
 		if err != nil {

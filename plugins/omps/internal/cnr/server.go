@@ -160,6 +160,8 @@ func (c *call) route(path []string) error {
 		return c.methods(map[string]func() error{http.MethodGet: c.views, http.MethodPost: c.push})
 	case len(rest) == 3 && rest[0] == "blobs" && rest[1] == "sha256":
 		return c.get(func() error { return c.blob(rest[2]) })
+	case len(rest) == 1 && rest[0] == "channels":
+		return c.get(func() error { return c.show(func(*store.Release) bool { return false }) })
 	case rest[0] == "channels":
 		return &problem{http.StatusNotFound, "channel-not-found", "This registry keeps no channels.", map[string]any{}}
 	case len(rest) == 1:

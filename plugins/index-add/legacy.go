@@ -65,6 +65,8 @@ type legacy struct {
 	// operators are the packages as the new index has them.
 	operators map[string]*index.Operator
 	client    *http.Client
+	// pause is the one before the second attempt; later ones are longer.
+	pause time.Duration
 	// pushed are the packages with what was pushed: after a rebase, what is
 	// still the same is not pushed again.
 	pushed map[string]export
@@ -110,7 +112,7 @@ func (a *add) planLegacy(ctx context.Context, plan *index.Plan) error {
 		if err != nil {
 			return err
 		}
-		a.legacy = &legacy{add: a, settings: settings, pushed: make(map[string]export), client: &http.Client{
+		a.legacy = &legacy{add: a, settings: settings, pause: time.Second, pushed: make(map[string]export), client: &http.Client{
 			Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableKeepAlives: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}}
@@ -267,12 +269,10 @@ func collect(files map[string][]byte, dir, version string, left *int64) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		if !entry.Type().IsRegular() {
-			return sdk.Errorf(sdk.Invalid, "its manifest %s is not a regular file", name)
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
+		// A link within the manifests is followed, one that leads out is not.
+		info, err := root.Stat(name)
+		if err != nil || !info.Mode().IsRegular() {
+			return sdk.Errorf(sdk.Invalid, "its manifest %s is not a regular file, nor a link to one of the manifests", name)
 		}
 		if *left -= info.Size(); *left < 0 {
 			return sdk.Errorf(sdk.Invalid, "the manifests of its package have more than %d bytes", maxExport)
@@ -310,7 +310,7 @@ func (l *legacy) push(ctx context.Context, name string, archive []byte) (string,
 	for attempt := range pushAttempts {
 		if attempt > 0 {
 			select {
-			case <-time.After(time.Duration(attempt) * time.Second):
+			case <-time.After(time.Duration(attempt) * l.pause):
 			case <-ctx.Done():
 				return "", ctx.Err()
 			}

@@ -448,7 +448,7 @@ var pluginBlock = Block{
 		Blocks: []Block{
 			{
 				Name: "listener", Labels: []string{"address"}, Multiple: true, unique: true, labelForm: listenerForm,
-				Doc: "An address of its own for a service, where it answers from the root: `\"127.0.0.1:8081\"` or `\"unix:/run/iib/x.sock\"`. This is not in force yet.",
+				Doc: "An address of its own for a service, where it answers from the root: `\"127.0.0.1:8081\"` or `\"unix:/run/iib/x.sock\"`. Callers are recognized as on the engine's own address, and a `tls` block holds for it too.",
 				Schema: Schema{Attributes: []Attribute{
 					{Name: "group", Type: String, Doc: "The group that a socket belongs to. Empty is that of the process."},
 					{Name: "mode", Type: String, Default: `"0600"`, form: modeForm, Doc: "Who may open a socket, in octal."},

@@ -17,6 +17,8 @@ type handler struct {
 	GraphModes             []string                     `hcl:"graph_modes,optional" doc:"The graph_update_mode values that are allowed. Default: replaces, semver, semver-skippatch."`
 	GraphModeIndexes       []string                     `hcl:"graph_mode_indexes,optional" doc:"The indexes, with or without tag, for which graph_update_mode may be used. Default: none."`
 	RelatedImageRegistries map[string]map[string]string `hcl:"related_image_registries,optional" doc:"For check_related_images: user, then registry, to the registry to look in instead."`
+
+	OMPS *ompsSettings `hcl:"omps,block" doc:"Where packages in the old package-manifest form are exported to. Without it, nothing is."`
 }
 
 var (
@@ -31,6 +33,11 @@ var (
 func (h *handler) Validate() error {
 	if err := index.CheckGraphModes(h.GraphModes); err != nil {
 		return err
+	}
+	if h.OMPS != nil {
+		if err := h.OMPS.check(); err != nil {
+			return err
+		}
 	}
 	return h.Config.Validate()
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/iib-engine/iib/core/schema"
 	"github.com/iib-engine/iib/core/store"
 	"github.com/iib-engine/iib/core/tags"
+	"github.com/iib-engine/iib/sdk"
 )
 
 func newServerCommand() *cobra.Command {
@@ -90,6 +91,7 @@ type server struct {
 	roster   *plugin.Roster
 	engine   *engine.Engine
 	http     *http.Server
+	own      *listeners // of services
 	sockets  string
 	work     *workDir
 }
@@ -165,7 +167,18 @@ func newServer(ctx context.Context, c *config.Config, logs io.Writer) (s *server
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	return s, nil
+	s.own = &listeners{visitor: s.visitor, service: s.roster.Service, log: s.log}
+	return s, s.own.apply(c)
+}
+
+// visitor returns who calls a service on an address of its own. What the engine
+// does not recognize may be meant for the service.
+func (s *server) visitor(r *http.Request) (string, error) {
+	user, err := (*s.identity.Load()).User(r)
+	if sdk.CodeOf(err) == sdk.Denied {
+		return "", nil
+	}
+	return user, err
 }
 
 // tags returns the memories of the registries that the configuration in force
@@ -202,6 +215,7 @@ func (s *server) run(ctx context.Context) error {
 	wg.Wait()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
+	s.own.shutdown(drain)
 	if err := s.http.Shutdown(drain); err != nil {
 		_ = s.http.Close()
 	}
@@ -246,6 +260,9 @@ func (s *server) reload(ctx context.Context, path string, stderr io.Writer) {
 		s.log.Error("registries", "err", err)
 	}
 	s.apply(ctx, next)
+	if err := s.own.apply(next); err != nil {
+		s.log.Error("some services do not answer on addresses of their own", "err", err)
+	}
 	s.log.Info("the configuration was reloaded", "change", fmt.Sprintf("%+v", change))
 }
 
@@ -263,6 +280,11 @@ func (s *server) recognize(c *config.Config) error {
 func (s *server) close() {
 	if s.http != nil {
 		_ = s.http.Close()
+	}
+	if s.own != nil {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		s.own.shutdown(ended)
 	}
 	if s.roster != nil {
 		s.roster.Close()

@@ -57,6 +57,8 @@ type process struct {
 	heard string
 	// client trusts the server's certificate; nil is the default one.
 	client *http.Client
+	// env is added for the command line.
+	env []string
 	// broken are the plugins that cannot run.
 	broken int
 }

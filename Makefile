@@ -29,8 +29,16 @@ test: ## Run every test, with the real services where they can be had.
 	.ci/test
 
 FUZZTIME ?= 5m
-fuzz: ## Fuzz the YAML editor for FUZZTIME, with the CSVs of IIB_REAL_BUNDLES as seeds too.
+fuzz: build ## Fuzz the YAML editor, with the CSVs of IIB_REAL_BUNDLES as seeds too, and what the API and the intake of manifests read: each for FUZZTIME.
 	go test -run '^$$' -fuzz FuzzEdit -fuzztime $(FUZZTIME) ./sdk/bundle/internal/yamledit
+	go test -run '^$$' -fuzz FuzzBody -fuzztime $(FUZZTIME) ./core/api
+	go test -run '^$$' -fuzz FuzzQuery -fuzztime $(FUZZTIME) ./core/api
+	go test -run '^$$' -fuzz FuzzForwarded -fuzztime $(FUZZTIME) ./core/api
+	go test -run '^$$' -fuzz FuzzAuthorization -fuzztime $(FUZZTIME) ./core/identity
+	go test -run '^$$' -fuzz FuzzNegotiate -fuzztime $(FUZZTIME) ./core/identity
+	IIB_BIN=$(CURDIR)/bin go test -run '^$$' -fuzz FuzzSubmission -fuzztime $(FUZZTIME) ./core/cmd/iib
+	go test -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) ./plugins/omps/internal/intake
+	go test -run '^$$' -fuzz FuzzManifests -fuzztime $(FUZZTIME) ./plugins/omps/internal/manifest
 
 long: ## Run the long variants of tests: HISTORIES random histories (50000), all published versions, the large catalog.
 	go test -timeout 3h ./sdk/catalog -run "Histories|Real" -histories $(or $(HISTORIES),50000) -real-versions 0

@@ -19,6 +19,8 @@ type Lineup interface {
 	// Steps returns an organization's customizations in order; for an empty or
 	// unknown organization the default ones.
 	Steps(organization string) ([]Step, error)
+	// Organizations returns the names of those with steps of their own, sorted.
+	Organizations() []string
 	// Builder returns the builder in force.
 	Builder() (Builder, bool)
 	// Notifiers returns those that are enabled, also if they do not run.

@@ -120,6 +120,8 @@ type Filter struct {
 	// FromIndex equals, FromIndexPrefix begins, the field from_index.
 	FromIndex       string
 	FromIndexPrefix string
+	// Types, if not empty, has the types that count where Type says nothing.
+	Types []string
 	// HasBatch tells that Batch is meant, whatever its value.
 	HasBatch bool
 }

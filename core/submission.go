@@ -25,6 +25,9 @@ type SubmissionItem struct {
 	Type string
 	// Body is a JSON object.
 	Body json.RawMessage
+	// Fault, if not nil, tells why the item cannot be judged by a handler. It
+	// counts when the items before it are accepted.
+	Fault error
 }
 
 // ItemError is a fault in one item of a submission.
@@ -42,6 +45,11 @@ type HandlerType struct {
 	Type   string
 	Plugin string
 	Doc    sdk.HandlerDoc
+	// Accepts tells that the plugin judges submissions itself; those of others
+	// are judged by the description.
+	Accepts bool
+	// Previews tells that the plugin can tell what a request would change.
+	Previews bool
 }
 
 // Field returns the documentation of a representation key.

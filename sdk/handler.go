@@ -20,7 +20,10 @@ type Handler interface {
 }
 
 // Acceptor is a Handler that judges and normalises a submission before
-// anything is stored. Without it every JSON object is accepted as it stands.
+// anything is stored. Without it the engine applies what Describe says of the
+// parameters: required ones, their schemas, and secrets, which it sets apart;
+// fields of a parameter's name show its value. Without any it accepts every
+// JSON object.
 type Acceptor interface {
 	Accept(ctx context.Context, sub *Submission) error
 }
@@ -52,7 +55,9 @@ type ParamDoc struct {
 	Required bool
 	// Secret parameters are never stored in clear, shown or logged.
 	Secret bool
-	// Schema is a JSON Schema; Example is a value that satisfies it.
+	// Schema is a JSON Schema. Example is a value that satisfies it. The
+	// documented example of a request has all parameters with an Example, and
+	// must be one that is accepted.
 	Schema  json.RawMessage
 	Example json.RawMessage
 }
@@ -97,11 +102,14 @@ const (
 	ShapeNone Shape = ""
 	// ShapeText is a non-empty string.
 	ShapeText Shape = "text"
-	// ShapeImage is a pull specification.
+	// ShapeImage is a pull specification. If there is a field with an "s" more,
+	// a list, this one is its older form: an outside worker that reports it
+	// empties the list.
 	ShapeImage Shape = "image"
 	// ShapeImages is an array of pull specifications; it replaces the former.
 	ShapeImages Shape = "images"
-	// ShapeMapping is an object of string to array of strings.
+	// ShapeMapping is an object of string to array of strings. What an outside
+	// worker reports adds to what is there, as far as the field bundles has it.
 	ShapeMapping Shape = "mapping"
 	// ShapeTextMap is an object of string to string.
 	ShapeTextMap Shape = "text_map"

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,8 @@ import (
 // Engine is what the API asks to be done.
 type Engine interface {
 	Submit(ctx context.Context, sub *core.Submission) (requests []*core.Request, repeated bool, err error)
+	// Preview tells what a submission would change. It stores nothing.
+	Preview(ctx context.Context, user string, item core.SubmissionItem) (*sdk.Preview, error)
 	Patch(ctx context.Context, id int64, keys map[string]json.RawMessage) (*core.Request, error)
 	Cancel(ctx context.Context, id int64, reason string) (*core.Request, error)
 	// Replay makes events due again for a notifier; Forget drops one.
@@ -60,6 +63,8 @@ type Options struct {
 	// Observer is told of answers, and Metrics shows them at GET /metrics.
 	Observer Observer
 	Metrics  http.Handler
+	// Version is the engine's, for its documentation.
+	Version string
 }
 
 // Settings are what a reload of the configuration may change.
@@ -77,19 +82,37 @@ type Settings struct {
 	// ExternalURL is the scheme and host that clients use; empty means what
 	// each client's request says.
 	ExternalURL string
+	// TrustedProxies are the networks of the proxies whose forwarding headers
+	// are believed.
+	TrustedProxies []netip.Prefix
+	// PageSize is what a page has if the caller does not say.
+	PageSize int
+	// MaxWait bounds how long a caller may wait for a request to end.
+	MaxWait time.Duration
+	// RequestsPerMinute bounds the submissions of a user; 0 is no limit.
+	RequestsPerMinute int
 }
 
-type server struct{ Options }
+type server struct {
+	Options
+	submissions limiter
+}
 
 // New returns the handler of everything the engine answers: the API, and the
 // services that plugins mount. It is safe for concurrent use.
 func New(o Options) http.Handler {
-	s := &server{o}
+	s := &server{Options: o}
 	router := mux.NewRouter().SkipClean(true)
 	router.Use(s.observed)
 	s.healthRoutes(router)
+	router.Handle("/", methods{http.MethodGet: page("index.html")})
+	router.Handle("/static/docs.html", methods{http.MethodGet: page("index.html")})
+	router.Handle("/static/page.css", methods{http.MethodGet: page("page.css")})
+	router.Handle("/static/page.js", methods{http.MethodGet: page("page.js")})
+	router.Handle("/static/api_v1.yaml", methods{http.MethodGet: s.openapiYAML})
 	v1 := router.PathPrefix("/api/v1").Subrouter()
 	v1.Handle("/healthcheck", methods{http.MethodGet: s.health})
+	v1.Handle("/openapi.json", methods{http.MethodGet: s.openapi})
 	v1.Handle("/plugins", methods{http.MethodGet: s.plugins})
 	v1.Handle("/notifiers", methods{http.MethodGet: s.notifiers})
 	v1.Handle("/notifiers/{name}", methods{http.MethodDelete: s.forget})
@@ -195,13 +218,17 @@ func (s *server) mounted(w http.ResponseWriter, r *http.Request) {
 // RequestIDHeader names each HTTP request, in answers and in the log.
 const RequestIDHeader = "X-Request-Id"
 
-// outermost gives every request an ID and keeps a panic from ending more than
-// its own request.
+// outermost gives every request an ID, which its answer, the lines that it logs
+// and the service that answers it have too, and keeps a panic from ending more
+// than its own request.
 func (s *server) outermost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := rand.Text()
-		w.Header().Set(RequestIDHeader, id)
-		log := s.Logger.With("http_request", id)
+		from := readForwarded(r, s.Settings().TrustedProxies)
+		if from.id == "" {
+			from.id = rand.Text()
+		}
+		w.Header().Set(RequestIDHeader, from.id)
+		log := s.Logger.With("http_request", from.id)
 		defer func() {
 			if fault := recover(); fault != nil {
 				if fault == http.ErrAbortHandler {
@@ -211,15 +238,20 @@ func (s *server) outermost(next http.Handler) http.Handler {
 				writeError(w, r, sdk.Errorf(sdk.Internal, "panic"))
 			}
 		}()
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), logKey{}, log)))
+		ctx := context.WithValue(core.WithLogger(r.Context(), log), clientKey{}, from.client)
+		r = r.WithContext(ctx)
+		r.Header.Set(RequestIDHeader, from.id)
+		from.apply(r)
+		next.ServeHTTP(w, r)
 	})
 }
 
-type logKey struct{}
+type clientKey struct{}
 
-func logger(r *http.Request) *slog.Logger {
-	if log, ok := r.Context().Value(logKey{}).(*slog.Logger); ok {
-		return log
-	}
-	return slog.Default()
+// clientOf returns the address that a request comes from.
+func clientOf(r *http.Request) string {
+	client, _ := r.Context().Value(clientKey{}).(string)
+	return client
 }
+
+func logger(r *http.Request) *slog.Logger { return core.Logger(r.Context(), slog.Default()) }

@@ -23,7 +23,8 @@ var batches = map[string]func(item map[string]json.RawMessage) (requestType stri
 	},
 }
 
-// readBatch takes a batch body apart. The first bad item ends it.
+// readBatch takes a batch body apart. A bad item is marked as such: the items
+// before it are judged first.
 func readBatch(body json.RawMessage, typeOf func(map[string]json.RawMessage) (string, error)) ([]core.SubmissionItem, json.RawMessage, error) {
 	var batch struct {
 		Requests    json.RawMessage `json:"build_requests"`
@@ -40,16 +41,15 @@ func readBatch(body json.RawMessage, typeOf func(map[string]json.RawMessage) (st
 		return nil, nil, sdk.FieldErrorf("annotations", "annotations must be a JSON object")
 	}
 	items := make([]core.SubmissionItem, 0, len(raw))
-	for i, r := range raw {
+	for _, r := range raw {
 		var keys map[string]json.RawMessage
+		item := core.SubmissionItem{Body: r}
 		if !isObject(r) || json.Unmarshal(r, &keys) != nil {
-			return nil, nil, indexed(&core.ItemError{Index: i, Err: sdk.Errorf(sdk.Invalid, "an item must be a JSON object")})
+			item.Fault = sdk.Errorf(sdk.Invalid, "an item must be a JSON object")
+		} else {
+			item.Type, item.Fault = typeOf(keys)
 		}
-		requestType, err := typeOf(keys)
-		if err != nil {
-			return nil, nil, indexed(&core.ItemError{Index: i, Err: err})
-		}
-		items = append(items, core.SubmissionItem{Type: requestType, Body: r})
+		items = append(items, item)
 	}
 	return items, batch.Annotations, nil
 }

@@ -14,9 +14,6 @@ import (
 	"github.com/iib-engine/iib/sdk"
 )
 
-// maxWait bounds how long a client may wait in one call.
-const maxWait = 5 * time.Minute
-
 // get is GET /builds/{id}. With ?wait=SECONDS the answer comes when the
 // request has ended, or the time is over.
 func (s *server) get(w http.ResponseWriter, r *http.Request) error {
@@ -24,7 +21,7 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	wait, err := waitFor(r)
+	wait, err := waitFor(r, s.Settings().MaxWait)
 	if err != nil {
 		return err
 	}
@@ -68,7 +65,8 @@ func (s *server) pause(r *http.Request, changed <-chan struct{}, over <-chan tim
 	}
 }
 
-func waitFor(r *http.Request) (time.Duration, error) {
+// waitFor reads ?wait=SECONDS; longer than longest is as long as that.
+func waitFor(r *http.Request, longest time.Duration) (time.Duration, error) {
 	text := r.URL.Query().Get("wait")
 	if text == "" {
 		return 0, nil
@@ -77,7 +75,7 @@ func waitFor(r *http.Request) (time.Duration, error) {
 	if err != nil || !(seconds >= 0) {
 		return 0, sdk.FieldErrorf("wait", "wait must be a number of seconds, not %q", text)
 	}
-	return time.Duration(min(seconds, maxWait.Seconds()) * float64(time.Second)), nil
+	return time.Duration(min(seconds, longest.Seconds()) * float64(time.Second)), nil
 }
 
 // patch is PATCH /builds/{id}, for outside workers (contract, section 5).

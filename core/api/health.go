@@ -22,7 +22,7 @@ const probeTimeout = 3 * time.Second
 // NewHealth returns the handler of a process that answers nothing but how it
 // is. It needs the Probes, the Metrics and the Logger alone.
 func NewHealth(o Options) http.Handler {
-	s := &server{o}
+	s := &server{Options: o}
 	router := mux.NewRouter().SkipClean(true)
 	s.healthRoutes(router)
 	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { writeError(w, r, errNoPath) })

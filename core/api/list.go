@@ -12,8 +12,6 @@ import (
 	"github.com/iib-engine/iib/sdk"
 )
 
-const defaultPerPage = 20
-
 // contractTypes are the request types of the API contract; besides them a
 // filter may name what the roster offers, and "generic", which matches nothing.
 var contractTypes = []string{
@@ -28,11 +26,11 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page, err := readPage(query, s.Settings().MaxPage)
+	page, err := readPage(query, s.Settings())
 	if err != nil {
 		return err
 	}
-	verbose := query.Get("verbose") == "1" || strings.EqualFold(query.Get("verbose"), "true")
+	verbose := isTrue(query.Get("verbose"))
 	page.History = verbose
 	requests, total, err := s.Store.List(r.Context(), filter, page)
 	if err != nil {
@@ -84,6 +82,11 @@ func (s *server) filter(r *http.Request, query url.Values) (core.Filter, error) 
 		}
 		filter.Batch, filter.HasBatch = batch, true
 	}
+	if filter.Type == "" && !filter.HasBatch && !isTrue(query.Get("all_types")) {
+		// Existing clients break on a type that they do not know (contract,
+		// section 13).
+		filter.Types = contractTypes
+	}
 	if filter.Type != "" && !s.knownType(filter.Type) {
 		return filter, sdk.FieldErrorf("request_type", "request_type %q is unknown", filter.Type)
 	}
@@ -121,8 +124,8 @@ func (s *server) knownType(requestType string) bool {
 	return ok
 }
 
-func readPage(query url.Values, maxSize int) (core.Page, error) {
-	page := core.Page{Number: 1, Size: defaultPerPage}
+func readPage(query url.Values, settings *Settings) (core.Page, error) {
+	page := core.Page{Number: 1, Size: settings.PageSize}
 	for name, into := range map[string]*int{"page": &page.Number, "per_page": &page.Size} {
 		if !query.Has(name) {
 			continue
@@ -133,18 +136,23 @@ func readPage(query url.Values, maxSize int) (core.Page, error) {
 		}
 		*into = n
 	}
-	page.Size = min(page.Size, maxSize)
+	page.Size = min(page.Size, settings.MaxPage)
 	if page.Number > 1<<40/page.Size {
 		return page, errUnknown
 	}
 	return page, nil
 }
 
+func isTrue(text string) bool { return text == "1" || strings.EqualFold(text, "true") }
+
 // linkQuery is the query of another page of the same list.
 func linkQuery(query url.Values, number, size int, verbose bool) string {
 	parts := []string{fmt.Sprintf("page=%d", number), fmt.Sprintf("per_page=%d", size)}
 	if verbose {
 		parts = append(parts, "verbose=true")
+	}
+	if isTrue(query.Get("all_types")) {
+		parts = append(parts, "all_types=true")
 	}
 	for _, name := range []string{"state", "batch", "request_type", "user", "from_index", "from_index_startswith", "index_image"} {
 		if value := query.Get(name); value != "" {

@@ -30,7 +30,9 @@ func (s *server) observed(next http.Handler) http.Handler {
 			if watch.status == 0 {
 				watch.status = http.StatusOK
 			}
-			s.Observer.Answered(route, knownMethod(r.Method), watch.status, time.Since(began))
+			took := time.Since(began)
+			s.Observer.Answered(route, knownMethod(r.Method), watch.status, took)
+			logger(r).Debug("answered", "method", r.Method, "path", r.URL.Path, "status", watch.status, "took", took)
 		}()
 		next.ServeHTTP(watch, r)
 	})

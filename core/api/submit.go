@@ -23,11 +23,17 @@ func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.limited(w, r, user); err != nil {
+		return err
+	}
 	body, err := readObject(w, r, s.Settings().MaxBody)
 	if err != nil {
 		return err
 	}
 	item := core.SubmissionItem{Type: lastPart(r.URL.Path), Body: body}
+	if isTrue(r.URL.Query().Get("dry_run")) {
+		return s.preview(w, r, user, item)
+	}
 	sub, err := newSubmission(r, user, body, item)
 	if err != nil {
 		return err
@@ -48,20 +54,48 @@ func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// preview is POST /builds/{type}?dry_run=true.
+func (s *server) preview(w http.ResponseWriter, r *http.Request, user string, item core.SubmissionItem) error {
+	found, err := s.Engine.Preview(r.Context(), user, item)
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Possible bool            `json:"possible"`
+		Problems []string        `json:"problems"`
+		Packages json.RawMessage `json:"packages"`
+	}{len(found.Problems) == 0, found.Problems, found.Packages}
+	if answer.Problems == nil {
+		answer.Problems = []string{}
+	}
+	if len(answer.Packages) == 0 {
+		answer.Packages = json.RawMessage("[]")
+	}
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
 // batch is POST /builds/regenerate-bundle-batch and its like.
 func (s *server) batch(w http.ResponseWriter, r *http.Request) error {
 	user, err := s.caller(r)
 	if err != nil {
 		return err
 	}
+	if err := s.limited(w, r, user); err != nil {
+		return err
+	}
 	body, err := readObject(w, r, s.Settings().MaxBody)
 	if err != nil {
 		return err
+	}
+	if isTrue(r.URL.Query().Get("dry_run")) {
+		return sdk.FieldErrorf("dry_run", "dry_run is not for batches: send the requests one by one")
 	}
 	items, annotations, err := readBatch(body, batches[lastPart(r.URL.Path)])
 	if err != nil {
 		return err
 	}
+	s.countBatch(r, user, len(items))
 	sub, err := newSubmission(r, user, body, items...)
 	if err != nil {
 		return err

@@ -72,7 +72,7 @@ var serverBlock = Block{
 			},
 			{
 				Name: "trusted_proxies", Type: List, form: networkForm,
-				Doc: "The networks of the proxies whose `Forwarded` and `X-Forwarded-*` headers are believed. This is not in force yet.",
+				Doc: "The networks of the proxies whose `Forwarded`, `X-Forwarded-Proto`, `X-Forwarded-Host`, `X-Forwarded-For` and `X-Request-Id` headers are believed. Of a list in them the last entry counts.",
 			},
 		},
 		Blocks: []Block{{
@@ -175,7 +175,7 @@ var accessBlock = Block{
 		},
 		{
 			Name: "force_overwrite", Type: Bool, Default: "false",
-			Doc: "Let every add and rm of a privileged user overwrite its index, whatever the request says. This is not in force yet.",
+			Doc: "Let every add and rm of a privileged user overwrite its index, whatever the request says.",
 		},
 	}},
 }
@@ -318,11 +318,11 @@ var apiBlock = Block{
 		},
 		{
 			Name: "max_wait", Type: String, Default: `"60s"`, form: durationForm,
-			Doc: "How long a caller may wait for a request to end with `?wait=`. This is not in force yet.",
+			Doc: "How long a caller may wait for a request to end with `?wait=`. Who wants longer is answered after this time.",
 		},
 		{
 			Name: "requests_per_minute", Type: Int, Default: "0", least: 0, most: 1000000,
-			Doc: "How many submissions a user may make in a minute before the answer is 429. 0 is no limit. This is not in force yet.",
+			Doc: "How many requests a user may submit in a minute before the answer is 429 with `Retry-After`. Callers without a user are told apart by their address, and each API process counts for itself. 0 is no limit.",
 		},
 	}},
 }
@@ -448,7 +448,7 @@ var pluginBlock = Block{
 		Blocks: []Block{
 			{
 				Name: "listener", Labels: []string{"address"}, Multiple: true, unique: true, labelForm: listenerForm,
-				Doc: "An address of its own for a service, where it answers from the root: `\"127.0.0.1:8081\"` or `\"unix:/run/iib/x.sock\"`. This is not in force yet.",
+				Doc: "An address of its own for a service, where it answers from the root: `\"127.0.0.1:8081\"` or `\"unix:/run/iib/x.sock\"`. Callers are recognized as on the engine's own address, and a `tls` block holds for it too.",
 				Schema: Schema{Attributes: []Attribute{
 					{Name: "group", Type: String, Doc: "The group that a socket belongs to. Empty is that of the process."},
 					{Name: "mode", Type: String, Default: `"0600"`, form: modeForm, Doc: "Who may open a socket, in octal."},

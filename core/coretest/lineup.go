@@ -1,6 +1,7 @@
 package coretest
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 
@@ -40,6 +41,10 @@ func (l *Lineup) Gates(string) []core.Gate { return l.GateList }
 
 func (l *Lineup) Steps(organization string) ([]core.Step, error) {
 	return l.StepList[organization], nil
+}
+
+func (l *Lineup) Organizations() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(l.StepList)), func(name string) bool { return name == "" })
 }
 
 func (l *Lineup) Builder() (core.Builder, bool) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -227,6 +228,7 @@ func filter(bits uint) core.Filter {
 		func() { f.FromIndex = "registry.test/ns/a:1" },
 		func() { f.FromIndexPrefix = "registry.test/ns/a" },
 		func() { f.FromIndexPrefix = "other.test/x_%" },
+		func() { f.Types = []string{"add", "rm", "never"} },
 	} {
 		if bits&(1<<i) != 0 {
 			set()
@@ -240,6 +242,7 @@ func matches(r *core.Request, f core.Filter) bool {
 	return (f.State == "" || r.State().State == f.State) &&
 		(!f.HasBatch || r.Batch == f.Batch) &&
 		(f.Type == "" || r.Type == f.Type) &&
+		(f.Type != "" || len(f.Types) == 0 || slices.Contains(f.Types, r.Type)) &&
 		(f.User == "" || r.User == f.User) &&
 		(f.IndexImage == "" || core.FieldText(r.Fields, "index_image") == f.IndexImage) &&
 		(f.FromIndex == "" || core.FieldText(r.Fields, "from_index") == f.FromIndex) &&

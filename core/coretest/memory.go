@@ -173,6 +173,7 @@ func (r *memoryRequest) matches(f core.Filter) bool {
 	return (f.State == "" || r.State().State == f.State) &&
 		(!f.HasBatch || r.Batch == f.Batch) &&
 		(f.Type == "" || r.Type == f.Type) &&
+		(f.Type != "" || len(f.Types) == 0 || slices.Contains(f.Types, r.Type)) &&
 		(f.User == "" || r.User == text(f.User)) &&
 		(f.IndexImage == "" || core.FieldText(r.Fields, "index_image") == f.IndexImage) &&
 		(f.FromIndex == "" || from == f.FromIndex) &&

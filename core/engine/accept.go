@@ -28,7 +28,7 @@ func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*
 		Digest:         sub.Digest,
 	}
 	for i, item := range sub.Items {
-		accepted, err := accept(ctx, lineup, settings, sub.User, item)
+		accepted, err := e.accept(ctx, lineup, settings, sub.User, item)
 		if err != nil {
 			return nil, false, &core.ItemError{Index: i, Err: err}
 		}
@@ -43,14 +43,17 @@ func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*
 		d := core.Dispatch{Request: r.ID, Queue: r.Queue, Epoch: r.Epoch}
 		if err := e.Queue.Enqueue(ctx, d); err != nil {
 			// The request is stored: the reconciler tells the queue later.
-			e.Logger.Warn("queue did not take a request", "request", r.ID, "queue", r.Queue, "err", err)
+			core.Logger(ctx, e.Logger).Warn("queue did not take a request", "request", r.ID, "queue", r.Queue, "err", err)
 			break
 		}
 	}
 	return requests, false, nil
 }
 
-func accept(ctx context.Context, lineup core.Lineup, settings *Settings, user string, item core.SubmissionItem) (*core.NewRequest, error) {
+func (e *Engine) accept(ctx context.Context, lineup core.Lineup, settings *Settings, user string, item core.SubmissionItem) (*core.NewRequest, error) {
+	if item.Fault != nil {
+		return nil, item.Fault
+	}
 	handler, ok := lineup.Handler(item.Type)
 	if !ok {
 		return nil, sdk.Errorf(sdk.NotFound, "no plugin handles requests of type %q", item.Type)
@@ -66,8 +69,16 @@ func accept(ctx context.Context, lineup core.Lineup, settings *Settings, user st
 			return nil, err
 		}
 	}
+	if !handler.Accepts && e.Judge != nil {
+		if err := e.Judge(&handler.Doc, sub); err != nil {
+			return nil, err
+		}
+	}
 	if sub.Params == nil {
 		sub.Params = sub.Body
+	}
+	if settings.forces(item.Type, user) {
+		sub.Overwrite = true
 	}
 	for name := range sub.Fields {
 		if _, ok := handler.Field(name); !ok {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/sdk"
 )
 
 // Roster lends the plugins that are in force.
@@ -42,6 +43,9 @@ type Options struct {
 	// Lease is how long a claim holds without being renewed; it bounds how
 	// long a dead worker's request stays orphaned. Zero means DefaultLease.
 	Lease time.Duration
+	// Judge applies a handler's description to a submission, where its plugin
+	// does not judge them; if it is nil they are accepted as they are.
+	Judge func(doc *sdk.HandlerDoc, sub *sdk.Submission) error
 	// Ended is told of each request that ended here, if it is not nil.
 	Ended func(r *core.Request, state core.State)
 }
@@ -63,6 +67,9 @@ type Settings struct {
 	Queue func(name string) QueueSettings
 	// Privileged users may overwrite an index without a token.
 	Privileged []string
+	// ForceOverwrite makes the add and rm requests of these users overwrite
+	// their index, whatever the submission says.
+	ForceOverwrite bool
 	// OCI asks for OCI media types in what is built.
 	OCI bool
 	// Representation renders what notifiers get; its Handler is not used.
@@ -87,6 +94,9 @@ type Engine struct {
 
 	changed *broadcast
 	lineup  *broadcast
+
+	// previews bounds the dry runs at one time.
+	previews chan struct{}
 }
 
 // New returns an engine that accepts requests at once, and runs them when its
@@ -95,7 +105,7 @@ func New(o Options) *Engine {
 	if o.Lease == 0 {
 		o.Lease = DefaultLease
 	}
-	e := &Engine{Options: o, runs: make(map[int64]*run), changed: newBroadcast(), lineup: newBroadcast()}
+	e := &Engine{Options: o, runs: make(map[int64]*run), changed: newBroadcast(), lineup: newBroadcast(), previews: make(chan struct{}, maxPreviews)}
 	e.settings.Store(o.Settings)
 	return e
 }
@@ -109,6 +119,12 @@ func (e *Engine) Changed() <-chan struct{} { return e.changed.wait() }
 
 func (s *Settings) privileged(user string) bool {
 	return user != "" && slices.Contains(s.Privileged, user)
+}
+
+// forces tells whether a request overwrites its index though it does not say
+// so (API contract, section 2.13).
+func (s *Settings) forces(requestType, user string) bool {
+	return s.ForceOverwrite && s.privileged(user) && (requestType == "add" || requestType == "rm")
 }
 
 // broadcast wakes all who wait.

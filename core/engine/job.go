@@ -1,10 +1,13 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,6 +126,9 @@ func (h *jobHost) untilFree(ctx context.Context, what, reason string, take func(
 }
 
 func (h *jobHost) Customize(ctx context.Context, organization string, bundle *sdk.Bundle) error {
+	if err := h.tellUnknown(ctx, organization); err != nil {
+		return err
+	}
 	steps, err := h.lineup.Steps(organization)
 	if err != nil {
 		return err
@@ -138,4 +144,16 @@ func (h *jobHost) Customize(ctx context.Context, organization string, bundle *sd
 		}
 	}
 	return nil
+}
+
+// tellUnknown adds a state, once, that tells the submitter that an organization
+// has no customizations of its own. Such a request is no fault (handlers,
+// section 6.1), but with a misspelt name it makes a bundle that nobody wanted.
+func (h *jobHost) tellUnknown(ctx context.Context, organization string) error {
+	known := h.lineup.Organizations()
+	if organization == "" || slices.Contains(known, organization) || !h.unknownTold.CompareAndSwap(false, true) {
+		return nil
+	}
+	return h.State(ctx, fmt.Sprintf("The organization %q is not configured, so the customizations for all others apply. Configured are: %s.",
+		organization, cmp.Or(strings.Join(known, ", "), "none")))
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -37,7 +38,9 @@ type run struct {
 	dir      string
 	// outcome is the reason that the handler wants for its complete request.
 	outcome string
-	cancel  context.CancelCauseFunc
+	// unknownTold is set when the organization is known to be unknown.
+	unknownTold atomic.Bool
+	cancel      context.CancelCauseFunc
 }
 
 // Run makes one attempt at a request, if it can be claimed. It returns when

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -258,4 +259,51 @@ func TestMethodsWorkSideBySide(t *testing.T) {
 	if got := m.Challenges(); len(got) != 2 || got[0] != "Bearer" || got[1] != "Negotiate" {
 		t.Errorf("challenges are %q", got)
 	}
+}
+
+// FuzzAuthorization looks for a header that more than one method falls for, or
+// that does more than be refused.
+func FuzzAuthorization(f *testing.F) {
+	token, line, err := NewToken("jane")
+	if err != nil {
+		f.Fatal(err)
+	}
+	path := filepath.Join(f.TempDir(), "tokens")
+	if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	tokens, err := OpenTokens(path, func(error) {})
+	if err != nil {
+		f.Fatal(err)
+	}
+	a := newAuthority(f, webService)
+	methods := &Methods{List: []Method{
+		ProxyHeader{Name: "X-Remote-User", From: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, newKerberos(a.keys, ""), tokens,
+		NewOIDC(OIDCOptions{Issuer: "http://127.0.0.1:1", Audience: "iib", UserClaim: "sub", Client: http.DefaultClient}),
+	}}
+	ticket := a.negotiation(webService, time.Now().Add(time.Hour))
+	for _, header := range []string{
+		"", "Bearer", "Bearer ", "bearer " + token, "Bearer  " + token + " ", "Bearer " + token + "x", "Basic amFuZTp4", "Negotiate", "Negotiate ====",
+		"Negotiate " + base64.StdEncoding.EncodeToString(ticket), "Negotiate YA==", "Bearer a.b.c", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJqYW5lIn0.",
+		"Digest username=\"jane\"", "Bearer " + strings.Repeat("a", 10000), "\x00", "Bearer \xff",
+	} {
+		f.Add(header)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.Header["Authorization"] = []string{header}
+		user, err := methods.User(r)
+		if user != "" && err != nil {
+			t.Errorf("%q and %v", user, err)
+		}
+		if user == "jane" && !strings.Contains(header, token) || user != "" && user != "jane" && user != "jane@"+realm {
+			t.Errorf("%q is taken for %q", header, user)
+		}
+		if code := sdk.CodeOf(err); err != nil && code != sdk.Denied && code != sdk.Unavailable {
+			t.Errorf("%q: %v", header, err)
+		}
+		if err != nil && strings.Contains(err.Error(), token) {
+			t.Errorf("the error has the token: %v", err)
+		}
+	})
 }

@@ -19,7 +19,10 @@ type handler struct {
 	accepts     bool
 }
 
-var _ sdk.Acceptor = (*handler)(nil)
+var (
+	_ sdk.Acceptor  = (*handler)(nil)
+	_ sdk.Previewer = (*handler)(nil)
+)
 
 func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	live, err := h.process.use(ctx)
@@ -46,6 +49,18 @@ func (h *handler) Accept(ctx context.Context, sub *sdk.Submission) error {
 		return err
 	}
 	return handler.Accept(ctx, sub)
+}
+
+func (h *handler) Preview(ctx context.Context, job *sdk.Job) (*sdk.Preview, error) {
+	live, err := h.process.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	handler, err := live.Handler(h.requestType)
+	if err != nil {
+		return nil, err
+	}
+	return handler.Preview(ctx, job)
 }
 
 // call makes a call of the live process, for as long as the block's timeout.

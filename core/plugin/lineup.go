@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,6 +23,8 @@ type lineup struct {
 	builder   *core.Builder
 	steps     map[string][]core.Step
 	faults    map[string]error
+	// organizations have steps of their own, or faults in them.
+	organizations []string
 }
 
 type namedGate struct {
@@ -53,6 +56,7 @@ func (r *Roster) newLineup() (*lineup, error) {
 	for organization, specs := range r.config.Steps {
 		errs = append(errs, l.addSteps(organization, specs))
 	}
+	l.organizations = slices.Sorted(maps.Keys(r.config.Steps))
 	errs = append(errs, l.addSteps(defaultOrganization, r.config.DefaultSteps))
 	return l, errors.Join(errs...)
 }
@@ -103,7 +107,7 @@ func (l *lineup) addHandlers(p *process, d *host.Description) {
 			continue
 		}
 		l.handlers[h.Type] = core.Handler{
-			HandlerType: core.HandlerType{Type: h.Type, Plugin: p.spec.Name, Doc: h.Doc},
+			HandlerType: core.HandlerType{Type: h.Type, Plugin: p.spec.Name, Doc: h.Doc, Accepts: h.Accepts, Previews: h.Previews},
 			Handler:     &handler{p, h.Type, h.Accepts},
 		}
 	}
@@ -177,6 +181,8 @@ func (l *lineup) Steps(organization string) ([]core.Step, error) {
 	}
 	return l.steps[defaultOrganization], l.faults[defaultOrganization]
 }
+
+func (l *lineup) Organizations() []string { return l.organizations }
 
 func (l *lineup) Builder() (core.Builder, bool) {
 	if l.builder == nil {

@@ -146,19 +146,36 @@ func (r *Roster) Mount(path string) (http.Handler, bool) {
 	if best == nil {
 		return nil, false
 	}
+	return r.serving(best), true
+}
+
+// Service returns a plugin of kind service by its name.
+func (r *Roster) Service(name string) (http.Handler, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.current.processes {
+		if p.spec.Name == name && p.spec.Kind == KindService {
+			return r.serving(p), true
+		}
+	}
+	return nil, false
+}
+
+// serving hands requests to a plugin, which may not run at present.
+func (r *Roster) serving(p *process) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		_, release := r.Acquire()
 		defer release()
-		service, err := best.service(request.Context())
+		service, err := p.service(request.Context())
 		if err != nil {
-			r.options.Logger.Warn("service", "plugin", best.spec.Name, "err", err)
+			r.options.Logger.Warn("service", "plugin", p.spec.Name, "err", err)
 			w.Header().Set("Retry-After", "1")
-			http.Error(w, fmt.Sprintf("The plugin %s does not run at present.", best.spec.Name), http.StatusServiceUnavailable)
+			http.Error(w, fmt.Sprintf("The plugin %s does not run at present.", p.spec.Name), http.StatusServiceUnavailable)
 			return
 		}
 		ctx := host.WithUser(request.Context(), request.Header.Get(sdk.UserHeader))
 		service.ServeHTTP(w, request.WithContext(ctx))
-	}), true
+	})
 }
 
 // Status returns the plugins in the file's order.

@@ -122,6 +122,7 @@ func (t *tx) findInBatch(f core.Filter, w window) (ids []int64, total int64, err
 func (r listed) matches(f core.Filter) bool {
 	return (f.State == "" || f.State == r.state) &&
 		(f.Type == "" || text(f.Type) == r.typ) &&
+		(f.Type != "" || len(f.Types) == 0 || slices.Contains(f.Types, r.typ)) &&
 		(f.User == "" || text(f.User) == r.user) &&
 		(f.IndexImage == "" || text(f.IndexImage) == r.indexImage) &&
 		(f.FromIndex == "" || text(f.FromIndex) == r.fromIndex) &&

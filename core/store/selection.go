@@ -40,7 +40,7 @@ func keep[T comparable](s selection, column []T, value T) {
 }
 
 // keepAny drops the rows in which a column has a value that is not wanted.
-func keepAny(s selection, column []uint32, wanted []bool) {
+func keepAny[T uint16 | uint32](s selection, column []T, wanted []bool) {
 	for w, word := range s {
 		if word == 0 {
 			continue
@@ -115,6 +115,17 @@ func (l *listing) match(f core.Filter) (selection, bool) {
 			return nil, false
 		}
 		keep(s, l.types, uint16(number))
+	}
+	if f.Type == "" && len(f.Types) > 0 {
+		wanted := make([]bool, len(l.typeNames.values))
+		all := true
+		for number, value := range l.typeNames.values {
+			wanted[number] = slices.Contains(f.Types, value)
+			all = all && wanted[number]
+		}
+		if !all {
+			keepAny(s, l.types, wanted)
+		}
 	}
 	if f.User != "" {
 		number, ok := l.userNames.numbers[text(f.User)]

@@ -22,7 +22,7 @@ import (
 // bin is where the examples are built, all at once.
 var bin string
 
-var names = []string{"allowlist-gate", "log-notifier", "annotate-customizer", "echo-handler", "hello-service"}
+var names = []string{"allowlist-gate", "log-notifier", "annotate-customizer", "echo-handler", "compare-handler", "hello-service"}
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {

@@ -19,6 +19,7 @@ var (
 	_ sdk.Handler   = (*handler)(nil)
 	_ sdk.Acceptor  = (*handler)(nil)
 	_ sdk.Describer = (*handler)(nil)
+	_ sdk.Previewer = (*handler)(nil)
 	_ sdk.Validator = (*handler)(nil)
 )
 
@@ -36,15 +37,10 @@ func (h *handler) Accept(_ context.Context, sub *sdk.Submission) error {
 		return err
 	}
 	p := new(deprecationParams)
-	for name, into := range map[string]*string{"operator_package": &p.Package, "deprecation_schema": &p.Schema} {
-		if *into, err = o.Text(name); err != nil {
-			return err
-		}
-	}
-	if p.Package == "" {
+	if p.Package, err = o.Text("operator_package"); err != nil || p.Package == "" {
 		return sdk.FieldErrorf("operator_package", "operator_package must be a non-empty string")
 	}
-	if p.Schema == "" {
+	if p.Schema, err = o.Text("deprecation_schema"); err != nil || p.Schema == "" {
 		return sdk.FieldErrorf("deprecation_schema", "deprecation_schema must be a non-empty string")
 	}
 	if !json.Valid([]byte(p.Schema)) {

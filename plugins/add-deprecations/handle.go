@@ -41,3 +41,8 @@ func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	job.Done("The deprecations of %s were set.", p.Package)
 	return nil
 }
+
+// Preview tells what the request would change.
+func (h *handler) Preview(ctx context.Context, job *sdk.Job) (*sdk.Preview, error) {
+	return index.Preview(ctx, job, h.Handle)
+}

@@ -19,6 +19,7 @@ var (
 	_ sdk.Handler   = (*handler)(nil)
 	_ sdk.Acceptor  = (*handler)(nil)
 	_ sdk.Describer = (*handler)(nil)
+	_ sdk.Previewer = (*handler)(nil)
 	_ sdk.Validator = (*handler)(nil)
 )
 
@@ -105,7 +106,7 @@ func (h *handler) Describe() sdk.HandlerDoc {
 		Summary: "Put the packages of file-based catalog fragments into an index image.",
 		Params: append(index.Parameters("from_index"),
 			sdk.ParamDoc{Name: "fbc_fragments", Doc: "The fragment images; no two may have the same package.", Schema: params.SchemaTexts, Example: json.RawMessage(`["quay.io/namespace/fragment:v1"]`)},
-			sdk.ParamDoc{Name: "fbc_fragment", Doc: "One fragment; the older form of fbc_fragments.", Schema: params.SchemaTextOrNull, Example: json.RawMessage(`"quay.io/namespace/fragment:v1"`)},
+			sdk.ParamDoc{Name: "fbc_fragment", Doc: "One fragment; the older form of fbc_fragments.", Schema: params.SchemaTextOrNull},
 		),
 		Fields: append(index.ResultFields(),
 			sdk.FieldDoc{Name: "fbc_fragments", Doc: "The fragments that were asked for.", Schema: params.SchemaTexts, Shape: sdk.ShapeIgnored, Image: true},

@@ -71,3 +71,8 @@ func (p *fbcParams) resolved(fragments []*index.Fragment) map[string]any {
 	}
 	return map[string]any{"fbc_fragments_resolved": pinned}
 }
+
+// Preview tells what the request would change.
+func (h *handler) Preview(ctx context.Context, job *sdk.Job) (*sdk.Preview, error) {
+	return index.Preview(ctx, job, h.Handle)
+}

@@ -17,12 +17,15 @@ type handler struct {
 	GraphModes             []string                     `hcl:"graph_modes,optional" doc:"The graph_update_mode values that are allowed. Default: replaces, semver, semver-skippatch."`
 	GraphModeIndexes       []string                     `hcl:"graph_mode_indexes,optional" doc:"The indexes, with or without tag, for which graph_update_mode may be used. Default: none."`
 	RelatedImageRegistries map[string]map[string]string `hcl:"related_image_registries,optional" doc:"For check_related_images: user, then registry, to the registry to look in instead."`
+
+	OMPS *ompsSettings `hcl:"omps,block" doc:"Where packages in the old package-manifest form are exported to. Without it, nothing is."`
 }
 
 var (
 	_ sdk.Handler   = (*handler)(nil)
 	_ sdk.Acceptor  = (*handler)(nil)
 	_ sdk.Describer = (*handler)(nil)
+	_ sdk.Previewer = (*handler)(nil)
 	_ sdk.Validator = (*handler)(nil)
 )
 
@@ -30,6 +33,11 @@ var (
 func (h *handler) Validate() error {
 	if err := index.CheckGraphModes(h.GraphModes); err != nil {
 		return err
+	}
+	if h.OMPS != nil {
+		if err := h.OMPS.check(); err != nil {
+			return err
+		}
 	}
 	return h.Config.Validate()
 }
@@ -163,7 +171,7 @@ func (h *handler) Describe() sdk.HandlerDoc {
 			sdk.ParamDoc{Name: "bundles", Doc: "The bundle images to add; repetitions are ignored.", Schema: params.SchemaTexts, Example: example(`["quay.io/namespace/bundle:v1.0.0"]`)},
 			sdk.ParamDoc{Name: "deprecation_list", Doc: "Bundles to deprecate after adding.", Schema: params.SchemaTexts, Example: example(`["quay.io/namespace/bundle@sha256:0000000000000000000000000000000000000000000000000000000000000000"]`)},
 			sdk.ParamDoc{Name: "check_related_images", Doc: "Fail unless every image that the bundles name can be pulled.", Schema: params.SchemaBool, Example: example(`true`)},
-			sdk.ParamDoc{Name: "graph_update_mode", Doc: "How the update graph is made: replaces (the default), semver or semver-skippatch. Only for indexes that the server allows it for.", Schema: params.SchemaText, Example: example(`"semver"`)},
+			sdk.ParamDoc{Name: "graph_update_mode", Doc: "How the update graph is made: replaces (the default), semver or semver-skippatch. Only for indexes that the server allows it for.", Schema: index.SchemaGraphMode},
 			sdk.ParamDoc{Name: "organization", Doc: "Organization in the legacy application registry.", Schema: params.SchemaTextOrNull, Example: example(`"namespace"`)},
 			sdk.ParamDoc{Name: "cnr_token", Doc: "Token for the legacy application registry.", Secret: true, Schema: params.SchemaText, Example: example(`"basic abc"`)},
 			sdk.ParamDoc{Name: "force_backport", Doc: "Export every bundle to the legacy application registry.", Schema: params.SchemaBool, Example: example(`false`)},

@@ -20,6 +20,8 @@ type add struct {
 	deprecated []*index.Bundle
 	// read are the bundles' contents by pull spec, read when first needed.
 	read map[string]*catalog.Bundle
+	// legacy is the export to the old application registry, or nil.
+	legacy *legacy
 }
 
 // Handle adds the bundles (handlers, section 4.1).
@@ -36,7 +38,7 @@ func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	if err := a.resolve(ctx); err != nil {
 		return err
 	}
-	published, err := a.Land(ctx, &index.Landing{Params: &p.Params, Planned: a.planned, Edit: a.edit})
+	published, err := a.Land(ctx, &index.Landing{Params: &p.Params, Planned: a.planned, Edit: a.edit, Built: a.exportLegacy})
 	if err != nil {
 		return err
 	}
@@ -56,11 +58,11 @@ func (a *add) resolve(ctx context.Context) error {
 	if a.bundles, err = a.Bundles(ctx, a.params.Bundles); err != nil {
 		return err
 	}
-	if err := index.CheckLabels(a.bundles, a.handler.RequiredLabels); err != nil {
+	if err := index.Tolerate(ctx, index.CheckLabels(a.bundles, a.handler.RequiredLabels)); err != nil {
 		return err
 	}
 	if a.params.CheckRelatedImages {
-		if err := a.checkRelatedImages(ctx); err != nil {
+		if err := index.Tolerate(ctx, a.checkRelatedImages(ctx)); err != nil {
 			return err
 		}
 	}
@@ -76,11 +78,12 @@ func (a *add) planned(ctx context.Context, _ *index.Base, plan *index.Plan) erro
 	for _, b := range a.bundles {
 		plan.Newer(b.Created)
 	}
-	mapping := index.Mapping(a.bundles)
-	if len(mapping) == 0 {
-		return nil
+	if mapping := index.Mapping(a.bundles); len(mapping) > 0 {
+		if err := a.Job.SetFields(ctx, map[string]any{"bundle_mapping": mapping}); err != nil {
+			return err
+		}
 	}
-	return a.Job.SetFields(ctx, map[string]any{"bundle_mapping": mapping})
+	return a.planLegacy(ctx, plan)
 }
 
 // edit adds the bundles that are not there yet, then deprecates.
@@ -88,6 +91,13 @@ func (a *add) edit(ctx context.Context, content *index.Content, plan *index.Plan
 	if err := a.addMissing(ctx, content, plan); err != nil {
 		return err
 	}
+	if err := a.deprecate(ctx, content); err != nil {
+		return err
+	}
+	return a.readLegacy(ctx, content)
+}
+
+func (a *add) deprecate(ctx context.Context, content *index.Content) error {
 	if len(a.deprecated) == 0 {
 		return nil
 	}
@@ -177,4 +187,9 @@ func (a *add) outcome() string {
 		return "The index image was rebuilt without new bundles."
 	}
 	return fmt.Sprintf("The bundles were added to the index image: %s.", strings.Join(a.params.Bundles, ", "))
+}
+
+// Preview tells what the request would change.
+func (h *handler) Preview(ctx context.Context, job *sdk.Job) (*sdk.Preview, error) {
+	return index.Preview(ctx, job, h.Handle)
 }

@@ -19,6 +19,7 @@ var (
 	_ sdk.Handler   = (*handler)(nil)
 	_ sdk.Acceptor  = (*handler)(nil)
 	_ sdk.Describer = (*handler)(nil)
+	_ sdk.Previewer = (*handler)(nil)
 	_ sdk.Validator = (*handler)(nil)
 )
 

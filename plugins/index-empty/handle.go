@@ -39,3 +39,8 @@ func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	job.Done("The empty index image was created.")
 	return nil
 }
+
+// Preview tells what the request would change.
+func (h *handler) Preview(ctx context.Context, job *sdk.Job) (*sdk.Preview, error) {
+	return index.Preview(ctx, job, h.Handle)
+}

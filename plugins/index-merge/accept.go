@@ -23,6 +23,7 @@ var (
 	_ sdk.Handler   = (*handler)(nil)
 	_ sdk.Acceptor  = (*handler)(nil)
 	_ sdk.Describer = (*handler)(nil)
+	_ sdk.Previewer = (*handler)(nil)
 	_ sdk.Validator = (*handler)(nil)
 )
 
@@ -110,6 +111,7 @@ func (h *handler) read(p *mergeParams, o params.Object) (token string, err error
 	if p.BinaryImage, err = h.Config.ReadBinaryImage(o); err != nil {
 		return "", err
 	}
+	o.Drop([]string{"distribution_scope"})
 	if p.DistributionScope, err = index.ReadScope(o); err != nil {
 		return "", err
 	}
@@ -175,7 +177,7 @@ func (h *handler) Describe() sdk.HandlerDoc {
 			{Name: "source_from_index", Doc: "The index to carry over.", Required: true, Schema: params.SchemaText, Example: example(`"quay.io/namespace/index:v4.14"`)},
 			{Name: "target_index", Doc: "The index whose own bundles are added.", Schema: params.SchemaTextOrNull, Example: example(`"quay.io/namespace/index:v4.15"`)},
 			{Name: "deprecation_list", Doc: "Bundles to deprecate.", Schema: params.SchemaTexts, Example: example(`[]`)},
-			{Name: "graph_update_mode", Doc: "How the update graph is made.", Schema: params.SchemaTextOrNull, Example: example(`"semver"`)},
+			{Name: "graph_update_mode", Doc: "How the update graph is made. Only for targets that the server allows it for.", Schema: index.SchemaGraphMode},
 			{Name: "overwrite_target_index", Doc: "Replace target_index by the result.", Schema: params.SchemaBool, Example: example(`true`)},
 			{Name: "overwrite_target_index_token", Doc: "The credential, user:password, that may replace target_index.", Secret: true, Schema: params.SchemaText, Example: example(`"robot:secret"`)},
 			{Name: "ignore_bundle_ocp_version", Doc: "Tolerate bundles without an OpenShift version label, where the server allows it.", Schema: params.SchemaBoolOrNull, Example: example(`false`)},

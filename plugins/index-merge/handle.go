@@ -307,3 +307,8 @@ func set(list []string) map[string]bool {
 	}
 	return in
 }
+
+// Preview tells what the request would change.
+func (h *handler) Preview(ctx context.Context, job *sdk.Job) (*sdk.Preview, error) {
+	return index.Preview(ctx, job, h.Handle)
+}

@@ -40,3 +40,8 @@ func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	job.Done("%s", reason)
 	return nil
 }
+
+// Preview tells what the request would change.
+func (h *handler) Preview(ctx context.Context, job *sdk.Job) (*sdk.Preview, error) {
+	return index.Preview(ctx, job, h.Handle)
+}

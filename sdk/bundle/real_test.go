@@ -1,11 +1,8 @@
 package bundle
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
-	"errors"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -16,54 +13,23 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zstd"
 	"github.com/operator-framework/operator-registry/pkg/registry"
+
+	"github.com/iib-engine/iib/sdk/bundle/bundletest/published"
 )
 
-// realBundles calls visit with the files of every bundle in the archive that
-// IIB_REAL_BUNDLES names, <root>/<package>/<version>/{manifests,metadata}, until
-// it has seen enough.
-func realBundles(t *testing.T, visit func(name string, files map[string]string) (more bool)) {
-	archive := os.Getenv("IIB_REAL_BUNDLES")
-	if archive == "" {
-		t.Skip("IIB_REAL_BUNDLES names no archive of published bundles")
-	}
-	f, err := os.Open(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	dec, err := zstd.NewReader(f, zstd.WithDecoderMaxWindow(128<<20))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dec.Close()
-	name, files := "", make(map[string]string)
-	for r := tar.NewReader(dec); ; {
-		header, err := r.Next()
-		if err != nil && !errors.Is(err, io.EOF) {
-			t.Fatal(err)
-		}
-		var parts []string
-		if err == nil {
-			parts = strings.Split(path.Clean(header.Name), "/")
-		}
-		if len(parts) < 3 || strings.Join(parts[1:3], "/") != name {
-			if len(files) > 0 && !visit(name, files) || err != nil {
-				return
+// manifests calls visit with the annotations and CSVs of every published bundle,
+// until it has seen enough.
+func manifests(t *testing.T, visit func(name string, files map[string]string) (more bool)) {
+	for b := range published.Bundles(t) {
+		files := make(map[string]string)
+		for name, data := range b.Files {
+			if path.Dir(name) == metadataDir || bytes.Contains(data, []byte("kind: "+kindCSV)) {
+				files[name] = string(data)
 			}
-			name, files = "", make(map[string]string)
 		}
-		if len(parts) < 5 || header.Typeflag != tar.TypeReg {
-			continue
-		}
-		data, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name = strings.Join(parts[1:3], "/")
-		if parts[3] == metadataDir || bytes.Contains(data, []byte("kind: "+kindCSV)) {
-			files[strings.Join(parts[3:], "/")] = string(data)
+		if !visit(b.Package+"/"+b.Version, files) {
+			return
 		}
 	}
 }
@@ -75,7 +41,7 @@ func TestRealBundlesAreRegeneratedByteForByte(t *testing.T) {
 	var bundles, specs int
 	var mu sync.Mutex
 	t.Run("bundles", func(t *testing.T) {
-		realBundles(t, func(name string, files map[string]string) bool {
+		manifests(t, func(name string, files map[string]string) bool {
 			bundles++
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -16,6 +16,7 @@ import (
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/catalog"
 	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
+	"github.com/iib-engine/iib/sdk/catalog/catalogtest/opm"
 )
 
 func newDatabase(t *testing.T, specs ...catalogtest.Bundle) (*catalog.Database, string) {
@@ -180,23 +181,23 @@ func TestDatabaseHasTheRowsThatOperatorRegistryWrites(t *testing.T) {
 	specs := []catalogtest.Bundle{ant("1.0.0"), beta, rich}
 
 	_, ours := newDatabase(t, specs...)
-	theirs, err := newReference(filepath.Join(t.TempDir(), "reference.db"))
+	theirs, err := opm.New(filepath.Join(t.TempDir(), "reference.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, spec := range specs {
-		in := input{spec, spec.Image("registry.example.com/ns"), t.TempDir()}
-		if err := spec.Write(in.dir); err != nil {
+		in := opm.Input{Bundle: spec, Image: spec.Image("registry.example.com/ns"), Dir: t.TempDir()}
+		if err := spec.Write(in.Dir); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := theirs.add(registry.ReplacesMode, false, []input{in}); err != nil {
+		if _, err := theirs.Add(registry.ReplacesMode, false, []opm.Input{in}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := theirs.close(); err != nil {
+	if err := theirs.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(dump(t, theirs.path), dump(t, ours)); d != "" {
+	if d := cmp.Diff(dump(t, theirs.Path), dump(t, ours)); d != "" {
 		t.Error(d)
 	}
 }

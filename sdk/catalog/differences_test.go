@@ -14,6 +14,7 @@ import (
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/catalog"
 	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
+	"github.com/iib-engine/iib/sdk/catalog/catalogtest/opm"
 )
 
 // These are the differences from operator-registry that the package's
@@ -22,16 +23,16 @@ import (
 
 func referenceAfter(t *testing.T, files ...map[string][]byte) error {
 	t.Helper()
-	r, err := newReference(filepath.Join(t.TempDir(), "reference.db"))
+	r, err := opm.New(filepath.Join(t.TempDir(), "reference.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.close()
+	defer r.Close()
 	for i, f := range files {
-		in := input{Bundle: catalogtest.Bundle{Package: "ant"}, image: fmt.Sprintf("%s%062d", antImage[:len(antImage)-62], i), dir: writeFiles(t, f)}
+		in := opm.Input{Bundle: catalogtest.Bundle{Package: "ant"}, Image: fmt.Sprintf("%s%062d", antImage[:len(antImage)-62], i), Dir: writeFiles(t, f)}
 		if i == len(files)-1 {
-			_, err = r.add(registry.ReplacesMode, false, []input{in})
-		} else if _, err := r.add(registry.ReplacesMode, false, []input{in}); err != nil {
+			_, err = r.Add(registry.ReplacesMode, false, []opm.Input{in})
+		} else if _, err := r.Add(registry.ReplacesMode, false, []opm.Input{in}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -50,14 +51,14 @@ func TestSecondCSVIsRefusedWhereOperatorRegistryTakesTheFirst(t *testing.T) {
 }
 
 func TestBundleGivenTwiceIsRefusedWhereOperatorRegistryOverwritesItWithItself(t *testing.T) {
-	r, err := newReference(filepath.Join(t.TempDir(), "reference.db"))
+	r, err := opm.New(filepath.Join(t.TempDir(), "reference.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.close()
+	defer r.Close()
 	spec := ant("1.0.0")
-	in := input{Bundle: spec, image: antImage, dir: writeFiles(t, spec.Files())}
-	if _, err := r.add(registry.ReplacesMode, true, []input{in, in}); err != nil {
+	in := opm.Input{Bundle: spec, Image: antImage, Dir: writeFiles(t, spec.Files())}
+	if _, err := r.Add(registry.ReplacesMode, true, []opm.Input{in, in}); err != nil {
 		t.Errorf("operator-registry: %v", err)
 	}
 	if _, err := catalog.Group([]*catalog.Bundle{read(t, spec), read(t, spec)}); sdk.CodeOf(err) != sdk.Invalid || !strings.Contains(err.Error(), "leave one of them out") {
@@ -118,19 +119,19 @@ func TestSemverModesLeaveOtherPackagesAloneWhereOperatorRegistryClearsThem(t *te
 	}
 
 	dir := t.TempDir()
-	r, err := newReference(filepath.Join(dir, "reference.db"))
+	r, err := opm.New(filepath.Join(dir, "reference.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.close()
-	var theirs *canonical
+	defer r.Close()
+	var theirs *opm.Canonical
 	for i, spec := range []catalogtest.Bundle{ant("1.0.0"), after("1.1.0", "1.0.0"), bee("1.0.0")} {
 		mode := []registry.Mode{registry.ReplacesMode, registry.ReplacesMode, registry.SemVerMode}[i]
-		cfg, err := r.add(mode, false, []input{{spec, spec.Image("registry.example.com/ns"), writeFiles(t, spec.Files())}})
+		cfg, err := r.Add(mode, false, []opm.Input{{Bundle: spec, Image: spec.Image("registry.example.com/ns"), Dir: writeFiles(t, spec.Files())}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		theirs = canonicalize(cfg)["ant"]
+		theirs = opm.Canonicalize(cfg)["ant"]
 	}
 	if strings.Contains(theirs.Bundles["ant.v1.0.0"], "olm.csv.metadata") {
 		t.Error("operator-registry has left the manifests of the other package alone")

@@ -21,6 +21,7 @@ import (
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/catalog"
 	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
+	"github.com/iib-engine/iib/sdk/catalog/catalogtest/opm"
 )
 
 var (
@@ -126,7 +127,7 @@ var errNoCSV = errors.New("operator-registry has cleared the head of a default c
 type world struct {
 	dir       string
 	unpacked  *unpacked
-	reference *reference
+	reference *opm.Reference
 	database  *catalog.Database
 	files     map[string]*catalog.Package
 	// known are all bundles ever made, by name: those of a step are looked up.
@@ -146,17 +147,17 @@ func replay(u *unpacked, steps []step, tally *tally) error {
 	}
 	defer os.RemoveAll(dir)
 	w := &world{dir: dir, unpacked: u, files: map[string]*catalog.Package{}, images: map[string]string{}, forgetful: map[string]bool{}, spared: map[string]bool{}}
-	if w.reference, err = newReference(filepath.Join(dir, "reference.db")); err != nil {
+	if w.reference, err = opm.New(filepath.Join(dir, "reference.db")); err != nil {
 		return err
 	}
-	if _, err = newReference(filepath.Join(dir, "ours.db")); err != nil {
+	if _, err = opm.New(filepath.Join(dir, "ours.db")); err != nil {
 		return err
 	}
 	if w.database, err = catalog.OpenDatabase(context.Background(), filepath.Join(dir, "ours.db")); err != nil {
 		return err
 	}
 	defer w.database.Close()
-	defer w.reference.close()
+	defer w.reference.Close()
 	for i, s := range steps {
 		tally.steps.Add(1)
 		err := w.take(s, tally)
@@ -177,9 +178,9 @@ func (w *world) inspect() error {
 	if err := w.database.Close(); err != nil {
 		return err
 	}
-	ours := &reference{path: path}
-	defer ours.close()
-	db, err := ours.open()
+	ours := &opm.Reference{Path: path}
+	defer ours.Close()
+	db, err := ours.Open()
 	if err != nil {
 		return err
 	}
@@ -191,21 +192,21 @@ func (w *world) inspect() error {
 	if err := db.QueryRow(`SELECT count(*) FROM pragma_foreign_key_check`).Scan(&violations); err != nil || violations > 0 {
 		return fmt.Errorf("%d foreign keys are violated, %w", violations, err)
 	}
-	got, err := migrate(db)
+	got, err := opm.Migrate(db)
 	if err != nil {
 		return fmt.Errorf("operator-registry cannot migrate our database: %w", err)
 	}
-	if db, err = w.reference.open(); err != nil {
+	if db, err = w.reference.Open(); err != nil {
 		return err
 	}
-	want, err := migrate(db)
+	want, err := opm.Migrate(db)
 	if err != nil {
 		return err
 	}
-	theirs, mine := canonicalize(want), canonicalize(got)
+	theirs, mine := opm.Canonicalize(want), opm.Canonicalize(got)
 	for pkg, is := range mine {
 		if w.spared[pkg] {
-			is.clearLike(theirs[pkg])
+			is.ClearLike(theirs[pkg])
 		}
 	}
 	if d := cmp.Diff(theirs, mine); d != "" {
@@ -216,7 +217,7 @@ func (w *world) inspect() error {
 
 // outcome is what one implementation made of a step.
 type outcome struct {
-	packages map[string]*canonical
+	packages map[string]*opm.Canonical
 	err      error
 }
 
@@ -234,7 +235,7 @@ func (w *world) take(s step, tally *tally) error {
 	if len(s.deprecate) > 0 && len(images) == 0 {
 		return nil
 	}
-	known, err := w.reference.memory()
+	known, err := w.reference.Memory()
 	if err != nil {
 		return err
 	}
@@ -249,7 +250,7 @@ func (w *world) take(s step, tally *tally) error {
 	tries := 1
 	if len(s.add) > 1 || s.mode != catalog.Replaces {
 		tries = 300
-		if before, err = os.ReadFile(w.reference.path); err != nil {
+		if before, err = os.ReadFile(w.reference.Path); err != nil {
 			return err
 		}
 	}
@@ -258,7 +259,7 @@ func (w *world) take(s step, tally *tally) error {
 	for try := range tries {
 		if try > 0 {
 			tally.retried.Add(1)
-			if err := w.reference.restore(before); err != nil {
+			if err := w.reference.Restore(before); err != nil {
 				return err
 			}
 			rand.Shuffle(len(inputs), func(i, j int) { inputs[i], inputs[j] = inputs[j], inputs[i] })
@@ -284,7 +285,7 @@ func (w *world) take(s step, tally *tally) error {
 	tally.accepted.Add(1)
 	w.spare(s, theirs)
 	for _, in := range inputs {
-		w.images[in.Name] = in.image
+		w.images[in.Name] = in.Image
 	}
 	return nil
 }
@@ -297,7 +298,7 @@ type unpacked struct {
 }
 
 type unpackedBundle struct {
-	input
+	opm.Input
 	read *catalog.Bundle
 	err  error
 }
@@ -308,43 +309,43 @@ func (u *unpacked) bundle(b catalogtest.Bundle) (*unpackedBundle, error) {
 		return have, nil
 	}
 	u.made++
-	made := &unpackedBundle{input: input{b, image, filepath.Join(u.dir, fmt.Sprint(u.made))}}
-	if err := b.Write(made.dir); err != nil {
+	made := &unpackedBundle{Input: opm.Input{Bundle: b, Image: image, Dir: filepath.Join(u.dir, fmt.Sprint(u.made))}}
+	if err := b.Write(made.Dir); err != nil {
 		return nil, err
 	}
-	made.read, made.err = catalog.ReadBundle(made.dir, image)
+	made.read, made.err = catalog.ReadBundle(made.Dir, image)
 	u.all[image] = made
 	return made, nil
 }
 
-func (w *world) unpack(add []catalogtest.Bundle) (inputs []input, bundles []*catalog.Bundle, readErr, err error) {
+func (w *world) unpack(add []catalogtest.Bundle) (inputs []opm.Input, bundles []*catalog.Bundle, readErr, err error) {
 	for _, b := range add {
 		u, err := w.unpacked.bundle(b)
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		inputs = append(inputs, u.input)
+		inputs = append(inputs, u.Input)
 		bundles = append(bundles, u.read)
 		readErr = errors.Join(readErr, u.err)
 	}
 	return inputs, bundles, readErr, nil
 }
 
-func (w *world) referenceOutcome(s step, inputs []input, images []string) outcome {
+func (w *world) referenceOutcome(s step, inputs []opm.Input, images []string) outcome {
 	var cfg *declcfg.DeclarativeConfig
 	var err error
 	switch {
 	case len(s.remove) > 0:
-		cfg, err = w.reference.remove(s.remove...)
+		cfg, err = w.reference.Remove(s.remove...)
 	case len(s.deprecate) > 0:
-		cfg, err = w.reference.deprecate(images)
+		cfg, err = w.reference.Deprecate(images)
 	default:
-		cfg, err = w.reference.add(referenceModes[s.mode], s.overwrite, inputs)
+		cfg, err = w.reference.Add(referenceModes[s.mode], s.overwrite, inputs)
 	}
 	if err != nil {
 		return outcome{err: err}
 	}
-	return outcome{packages: canonicalize(cfg)}
+	return outcome{packages: opm.Canonicalize(cfg)}
 }
 
 func (w *world) ourDatabase(s step, bundles []*catalog.Bundle, readErr error, images []string) outcome {
@@ -363,7 +364,7 @@ func (w *world) ourDatabase(s step, bundles []*catalog.Bundle, readErr error, im
 	if err != nil {
 		return outcome{err: err}
 	}
-	out := outcome{packages: map[string]*canonical{}}
+	out := outcome{packages: map[string]*opm.Canonical{}}
 	for _, name := range w.concerned(s) {
 		p, err := w.database.Package(ctx, name)
 		if sdk.CodeOf(err) == sdk.NotFound {
@@ -372,7 +373,7 @@ func (w *world) ourDatabase(s step, bundles []*catalog.Bundle, readErr error, im
 		if err != nil {
 			return outcome{err: err}
 		}
-		if out.packages[name], err = canonicalPackage(p); err != nil {
+		if out.packages[name], err = opm.OfPackage(p); err != nil {
 			return outcome{err: err}
 		}
 	}
@@ -390,12 +391,12 @@ func (w *world) compare(s step, theirs, ours outcome) string {
 		return ""
 	}
 	// The other packages are compared at the end.
-	expected := map[string]*canonical{}
+	expected := map[string]*opm.Canonical{}
 	for _, pkg := range w.concerned(s) {
 		if p := theirs.packages[pkg]; p != nil {
 			expected[pkg] = p
 			if is := ours.packages[pkg]; is != nil && w.spared[pkg] {
-				is.clearLike(p)
+				is.ClearLike(p)
 			}
 		}
 	}

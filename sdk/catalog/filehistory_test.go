@@ -10,6 +10,7 @@ import (
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/catalog"
 	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
+	"github.com/iib-engine/iib/sdk/catalog/catalogtest/opm"
 )
 
 // takeFiles makes the step in the file-based catalog and compares the outcome
@@ -18,7 +19,7 @@ import (
 // Files know less than a database. A package is left out of the comparison
 // from the moment that the database knows more about its bundles than the
 // files say, until it is removed.
-func (w *world) takeFiles(s step, bundles []*catalog.Bundle, readErr error, images []string, known *memory, theirs outcome, tally *tally) error {
+func (w *world) takeFiles(s step, bundles []*catalog.Bundle, readErr error, images []string, known *opm.Memory, theirs outcome, tally *tally) error {
 	concerned := w.concerned(s)
 	for _, pkg := range concerned {
 		if w.forgetful[pkg] {
@@ -31,14 +32,14 @@ func (w *world) takeFiles(s step, bundles []*catalog.Bundle, readErr error, imag
 	for _, b := range s.add {
 		named = append(named, b.Name)
 	}
-	if slices.ContainsFunc(named, func(name string) bool { return known.deprecated[name] }) {
+	if slices.ContainsFunc(named, func(name string) bool { return known.Deprecated[name] }) {
 		// Files do not remember which bundles were deprecated.
 		tally.fileSkipped.Add(1)
 		w.leaveOut(concerned, theirs)
 		return nil
 	}
 	tally.fileCompared.Add(1)
-	edited, err := w.ourFiles(s, bundles, readErr, images, known.owners)
+	edited, err := w.ourFiles(s, bundles, readErr, images, known.Owners)
 	if (err == nil) != (theirs.err == nil) {
 		return fmt.Errorf("operator-registry says: %v\nwe say: %v", theirs.err, err)
 	}
@@ -142,16 +143,16 @@ func (w *world) deprecateInFiles(images []string) (map[string]*catalog.Package, 
 	return edited, nil
 }
 
-func (w *world) compareFile(pkg string, theirs *canonical, s step) error {
-	var ours *canonical
+func (w *world) compareFile(pkg string, theirs *opm.Canonical, s step) error {
+	var ours *opm.Canonical
 	if p := w.files[pkg]; !p.Empty() {
 		var err error
-		if ours, err = canonicalPackage(p); err != nil {
+		if ours, err = opm.OfPackage(p); err != nil {
 			return err
 		}
 	}
 	if ours != nil && w.spared[pkg] {
-		ours.clearLike(theirs)
+		ours.ClearLike(theirs)
 	}
 	if ours != nil && theirs != nil && ours.Icon != theirs.Icon {
 		// Files have no icons but that of the head: an old bundle that becomes
@@ -184,7 +185,7 @@ func (w *world) forget(packages []string, theirs outcome) error {
 	if theirs.err != nil {
 		return nil
 	}
-	known, err := w.reference.memory()
+	known, err := w.reference.Memory()
 	if err != nil {
 		return err
 	}
@@ -194,7 +195,7 @@ func (w *world) forget(packages []string, theirs outcome) error {
 			delete(w.files, pkg)
 			continue
 		}
-		rows, err := w.reference.rows(pkg)
+		rows, err := w.reference.Rows(pkg)
 		if err != nil {
 			return err
 		}
@@ -202,10 +203,17 @@ func (w *world) forget(packages []string, theirs outcome) error {
 		if err != nil {
 			return err
 		}
-		w.forgetful[pkg] = !cmp.Equal(rows, said)
+		var inFiles map[string]opm.Edges
+		if said != nil {
+			inFiles = make(map[string]opm.Edges)
+		}
+		for name, e := range said {
+			inFiles[name] = opm.Edges(e)
+		}
+		w.forgetful[pkg] = !cmp.Equal(rows, inFiles)
 		for _, e := range said {
 			// That a skipped bundle is deprecated cannot be seen.
-			if slices.ContainsFunc(e.Skips, func(name string) bool { return known.deprecated[name] }) {
+			if slices.ContainsFunc(e.Skips, func(name string) bool { return known.Deprecated[name] }) {
 				w.forgetful[pkg] = true
 			}
 		}

@@ -1,97 +1,23 @@
 package catalog_test
 
 import (
-	"archive/tar"
 	"context"
 	"database/sql"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"maps"
-	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"testing"
 
-	"github.com/blang/semver/v4"
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zstd"
 	"github.com/operator-framework/operator-registry/pkg/registry"
 
+	"github.com/iib-engine/iib/sdk/bundle/bundletest/published"
 	"github.com/iib-engine/iib/sdk/catalog"
 	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
+	"github.com/iib-engine/iib/sdk/catalog/catalogtest/opm"
 )
-
-// realBundles unpacks published bundles, <package>/<version>/{manifests,metadata},
-// and returns the directories of each package in version order.
-func realBundles(t *testing.T) map[string][]string {
-	t.Helper()
-	archive := os.Getenv("IIB_REAL_BUNDLES")
-	if archive == "" {
-		t.Skip("IIB_REAL_BUNDLES does not name an archive of published bundles")
-	}
-	f, err := os.Open(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := zstd.NewReader(f, zstd.WithDecoderMaxWindow(1<<27))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer z.Close()
-	root, err := os.OpenRoot(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	packages := map[string][]string{}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.Typeflag != tar.TypeReg {
-			continue
-		}
-		if err := root.MkdirAll(path.Dir(h.Name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		out, err := root.Create(h.Name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.Copy(out, r); err != nil {
-			t.Fatal(err)
-		}
-		if err := out.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if path.Base(path.Dir(h.Name)) == "metadata" {
-			version := path.Dir(path.Dir(h.Name))
-			dir := filepath.Join(root.Name(), version)
-			if pkg := path.Base(path.Dir(version)); !slices.Contains(packages[pkg], dir) {
-				packages[pkg] = append(packages[pkg], dir)
-			}
-		}
-	}
-	for _, dirs := range packages {
-		slices.SortStableFunc(dirs, func(a, b string) int {
-			va, errA := semver.ParseTolerant(filepath.Base(a))
-			vb, errB := semver.ParseTolerant(filepath.Base(b))
-			if errA != nil || errB != nil {
-				return 0 // as the archive has them
-			}
-			return va.Compare(vb)
-		})
-	}
-	return packages
-}
 
 // realPackages is how many of the published packages are tried, 0 for all.
 var realPackages = 0
@@ -101,7 +27,7 @@ var realPackages = 0
 var realVersions = flag.Int("real-versions", 8, "how many versions of a published package to add, 0 for all")
 
 func TestRealPackagesAreAsOperatorRegistryMakesThem(t *testing.T) {
-	packages := realBundles(t)
+	packages := published.Packages(t)
 	if len(packages) < 40 {
 		t.Fatalf("only %d packages", len(packages))
 	}
@@ -118,11 +44,11 @@ func TestRealPackagesAreAsOperatorRegistryMakesThem(t *testing.T) {
 			t.Parallel()
 			ctx := context.Background()
 			dir := t.TempDir()
-			theirs, err := newReference(filepath.Join(dir, "theirs.db"))
+			theirs, err := opm.New(filepath.Join(dir, "theirs.db"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer theirs.close()
+			defer theirs.Close()
 			db, err := catalog.CreateDatabase(ctx, filepath.Join(dir, "ours.db"))
 			if err != nil {
 				t.Fatal(err)
@@ -134,7 +60,7 @@ func TestRealPackagesAreAsOperatorRegistryMakesThem(t *testing.T) {
 			for i, from := range dirs {
 				image := fmt.Sprintf("registry.example.com/real/%s@sha256:%064x", pkg, i)
 				b, readErr := catalog.ReadBundle(from, image)
-				in := input{dir: from, image: image, Bundle: catalogtest.Bundle{Package: pkg}}
+				in := opm.Input{Dir: from, Image: image, Bundle: catalogtest.Bundle{Package: pkg}}
 				if readErr == nil {
 					in.Bundle = catalogtest.Bundle{Package: b.Package, Name: b.Name, Channels: b.Channels}
 				}
@@ -144,8 +70,8 @@ func TestRealPackagesAreAsOperatorRegistryMakesThem(t *testing.T) {
 				}
 				// The migration, which also refuses, takes long.
 				compared := i == len(dirs)-1 || i%10 == 9
-				cfg, theirErr := theirs.attemptOnly(func(db *sql.DB) error {
-					return referenceAdd(db, registry.ReplacesMode, false, []input{in})
+				cfg, theirErr := theirs.AttemptOnly(func(db *sql.DB) error {
+					return opm.Add(db, registry.ReplacesMode, false, []opm.Input{in})
 				}, compared || err != nil)
 				if (err == nil) != (theirErr == nil) {
 					t.Fatalf("%s: operator-registry says: %v\nwe say: %v", filepath.Base(from), theirErr, err)
@@ -162,7 +88,7 @@ func TestRealPackagesAreAsOperatorRegistryMakesThem(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ours, err := canonicalPackage(p)
+				ours, err := opm.OfPackage(p)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -172,7 +98,7 @@ func TestRealPackagesAreAsOperatorRegistryMakesThem(t *testing.T) {
 				if !compared {
 					continue
 				}
-				want := canonicalize(cfg)[b.Package]
+				want := opm.Canonicalize(cfg)[b.Package]
 				if d := cmp.Diff(want, ours); d != "" {
 					t.Fatalf("database, after %s: %s", filepath.Base(from), d)
 				}
@@ -186,9 +112,9 @@ func TestRealPackagesAreAsOperatorRegistryMakesThem(t *testing.T) {
 // a database, whose package p is, brings back bundles and edges that had dropped
 // out, the package's documentation lists the difference: it returns p then, so
 // that both have the same again.
-func compareFiles(t *testing.T, version, added string, want *canonical, files, p *catalog.Package, dropped map[string]bool) *catalog.Package {
+func compareFiles(t *testing.T, version, added string, want *opm.Canonical, files, p *catalog.Package, dropped map[string]bool) *catalog.Package {
 	t.Helper()
-	ours, err := canonicalPackage(files)
+	ours, err := opm.OfPackage(files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +132,7 @@ func compareFiles(t *testing.T, version, added string, want *canonical, files, p
 
 // cameBack returns the bundles that a database has and the files have no more,
 // because they had dropped out.
-func cameBack(want, ours *canonical, dropped map[string]bool) []string {
+func cameBack(want, ours *opm.Canonical, dropped map[string]bool) []string {
 	var back []string
 	for name := range want.Bundles {
 		if ours.Bundles[name] == "" && dropped[name] {
@@ -219,7 +145,7 @@ func cameBack(want, ours *canonical, dropped map[string]bool) []string {
 
 // forgotten returns the bundles other than the added one of which no channel of
 // the files has the edge that the database knows.
-func forgotten(want, ours *canonical, added string) []string {
+func forgotten(want, ours *opm.Canonical, added string) []string {
 	var edges []string
 	for _, entries := range want.Channels {
 		for name, e := range entries {

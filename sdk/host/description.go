@@ -33,7 +33,9 @@ type HandlerDescription struct {
 	Type string
 	// Accepts tells that the handler judges submissions.
 	Accepts bool
-	Doc     sdk.HandlerDoc
+	// Previews tells that the handler can tell what a request would change.
+	Previews bool
+	Doc      sdk.HandlerDoc
 }
 
 // CustomizerDescription is a customizer that a plugin has.
@@ -124,7 +126,7 @@ func newOffers(d *pb.DescribeResponse) (offers, error) {
 	for _, h := range d.Handlers {
 		o.handlers[h.Type] = h
 		o.Handlers = append(o.Handlers, HandlerDescription{
-			Type: h.Type, Accepts: h.Accepts, Doc: wire.HandlerDoc(h),
+			Type: h.Type, Accepts: h.Accepts, Previews: h.Previews, Doc: wire.HandlerDoc(h),
 		})
 	}
 	for _, c := range d.Customizers {

@@ -21,6 +21,7 @@ type Handler interface {
 	sdk.Handler
 	sdk.Acceptor
 	sdk.Describer
+	sdk.Previewer
 }
 
 // Customizer is an instance of a plugin's customizer, made for one customize

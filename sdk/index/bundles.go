@@ -99,8 +99,13 @@ func join(errs []error) error {
 	if len(texts) < 2 {
 		return only
 	}
-	return sdk.Errorf(code, "%s", strings.Join(slices.Compact(texts), "; "))
+	return sdk.Errorf(code, "%w", several(slices.Compact(texts)))
 }
+
+// several are mistakes that are told together.
+type several []string
+
+func (s several) Error() string { return strings.Join(s, "; ") }
 
 // CheckLabels demands labels with their values from every bundle.
 func CheckLabels(bundles []*Bundle, required map[string]string) error {
@@ -116,7 +121,7 @@ func CheckLabels(bundles []*Bundle, required map[string]string) error {
 		return nil
 	}
 	slices.Sort(faults)
-	return sdk.Errorf(sdk.Invalid, "%s", strings.Join(faults, "; "))
+	return sdk.Errorf(sdk.Invalid, "%w", several(faults))
 }
 
 // Mapping maps the packages that the bundles' labels name to the bundles as

@@ -11,6 +11,9 @@ import (
 // graphModes are the modes that the catalog library knows.
 var graphModes = []string{"replaces", "semver", "semver-skippatch"}
 
+// SchemaGraphMode is the JSON Schema of graph_update_mode.
+var SchemaGraphMode = raw(`{"type":["string","null"],"enum":["replaces","semver","semver-skippatch",null]}`)
+
 // GraphModes returns the modes in force: those configured, or all.
 func GraphModes(configured []string) []string {
 	if len(configured) == 0 {

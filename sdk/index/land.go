@@ -22,6 +22,9 @@ type Landing struct {
 	// Edit changes the content. It is called again, on the new content, when
 	// the index to overwrite was changed by another request meanwhile.
 	Edit func(ctx context.Context, content *Content, plan *Plan) error
+	// Built, if it is not nil, is called after the image was built and before
+	// a tag moves, each time that Edit was called.
+	Built func(ctx context.Context) error
 	// Labels are set on the image beside those of every index.
 	Labels map[string]string
 }
@@ -78,6 +81,9 @@ func (s *Session) land(ctx context.Context, l *Landing, moved error) (*sdk.Publi
 		}
 		return nil, err
 	}
+	if p := previewOf(ctx); p != nil {
+		return nil, p.note(ctx, s, base, plan, content)
+	}
 	spec, err := content.seal(ctx, plan)
 	if err != nil {
 		return nil, err
@@ -91,11 +97,17 @@ func (s *Session) land(ctx context.Context, l *Landing, moved error) (*sdk.Publi
 		return nil, err
 	}
 	content.remember(ctx, built, plan)
+	if l.Built != nil {
+		if err := l.Built(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.Job.Statef(ctx, "Creating the manifest list and publishing %s.", built.Digest); err != nil {
 		return nil, err
 	}
 	publication := &sdk.Publication{Image: built.Image, BuildTags: l.Params.BuildTags}
-	if over := plan.Deciding; l.Params.Overwrite && over != nil {
+	// The server may have made it an overwrite that the parameters do not ask for.
+	if over := plan.Deciding; (l.Params.Overwrite || s.Job.Overwrite) && over != nil {
 		publication.Overwrite, publication.Base = over.Spec, over.Pinned
 	}
 	published, err := s.Job.Publish(ctx, publication)

@@ -66,6 +66,7 @@ organization "enclosed" {
 // What a bundle can have wrong ends the request with a sentence about it, and
 // nothing is pushed.
 func TestABadBundleIsRefusedWithItsFault(t *testing.T) {
+	t.Parallel()
 	r := newReleases(t, startServer(t, badOrganizations))
 	operand := r.push("operand:v1", imagetest.Image{Labels: map[string]string{"name": "operand"}})
 	other := r.push("other:v1", imagetest.Image{})
@@ -142,5 +143,21 @@ func TestAnOrganizationGetsItsListOnly(t *testing.T) {
 	status, text := r.get(fmt.Sprintf("/api/v1/builds/%v/related_bundles", build["id"]))
 	if status != http.StatusInternalServerError || !strings.Contains(string(text), "customizations of organization bare") {
 		t.Errorf("%d %s", status, text)
+	}
+}
+
+// A misspelt organization gets the default steps, as the contract has it, and
+// its submitter is told.
+func TestAnUnknownOrganizationIsTold(t *testing.T) {
+	t.Parallel()
+	r := newReleases(t, startServer(t, "organization \"company\" {\n  customize \"package_name_suffix\" { suffix = \"-cmp\" }\n}\n"))
+	operand := r.push("operand:v1", imagetest.Image{Arches: imagetest.Arches})
+	spec := r.bundle("etcd:v1", operand)
+	for organization, told := range map[string]bool{"compnay": true, "company": false, "": false} {
+		build := r.run("regenerate-bundle", "complete", map[string]any{"from_bundle_image": spec, "organization": organization})
+		history := fmt.Sprint(build["state_history"])
+		if got := strings.Contains(history, `The organization "compnay" is not configured, so the customizations for all others apply. Configured are: company.`); got != told {
+			t.Errorf("organization %q: the states are %s", organization, history)
+		}
 	}
 }

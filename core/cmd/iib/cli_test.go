@@ -16,6 +16,7 @@ func (p *process) cli(arguments ...string) (stdout, stderr string, code int) {
 	p.t.Helper()
 	command := exec.Command(filepath.Join(p.bin, "iib"), arguments...)
 	command.Env = append(os.Environ(), "IIB_SERVER="+p.url, "IIB_DATA_DIR="+p.dataDir)
+	command.Env = append(command.Env, p.env...)
 	var out, faults bytes.Buffer
 	command.Stdout, command.Stderr = &out, &faults
 	err := command.Run()

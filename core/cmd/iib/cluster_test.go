@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -82,16 +81,6 @@ func (c *cluster) add(args ...string) *process {
 		}
 	})
 	return w
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // followed is a request's log, as the API shows it while it grows.
@@ -180,7 +169,7 @@ func TestOneAPIAndTwoWorkers(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-	for _, end := range []struct {
+	for i, end := range []struct {
 		name, attempt string
 		die           func(*process)
 	}{
@@ -188,7 +177,7 @@ func TestOneAPIAndTwoWorkers(t *testing.T) {
 		{"a worker that is stopped hands its request back", "1", (*process).stop},
 	} {
 		t.Run(end.name, func(t *testing.T) {
-			specs, list := c.bundles(20, 1)
+			specs, list := c.bundles(20+i, 1) // what a worker has seen is not read again
 			index := c.emptyIndex("held-"+end.attempt+":v4.14", fileBased, false)
 			host, waits, open := c.held(specs[0])
 			status, answer := c.post("/api/v1/builds/add", map[string]any{

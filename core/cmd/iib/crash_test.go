@@ -34,6 +34,7 @@ func (p *process) pids(program string) []int {
 }
 
 func TestARequestSurvivesWhatDies(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		die  func(t *testing.T, r *releases)

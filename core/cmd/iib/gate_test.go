@@ -11,6 +11,7 @@ import (
 )
 
 func TestGatesAreAskedInTheOrderOfTheFile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	blocks := actor(t, dir, "handler", "actor-gated")
 	for _, gate := range []string{"z-allow", "m-deny", "a-allow"} {

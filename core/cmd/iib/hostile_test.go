@@ -154,6 +154,7 @@ func (f *faulty) count() int {
 }
 
 func TestFaultyRegistries(t *testing.T) {
+	t.Parallel()
 	// A transient fault is tried again by the image library, which this test
 	// is about, and then by the queue, which would make it slow.
 	r := newReleases(t, startWith(t, shippedWithout(t, "queue \"default\" {\n  concurrency = 4\n  timeout     = \"2h\"\n}\n")+"queue \"default\" { attempts = 1 }\n", t.TempDir()))

@@ -207,6 +207,7 @@ func names(bundles ...[]catalogtest.Bundle) map[string][]string {
 }
 
 func TestAddAndRemove(t *testing.T) {
+	t.Parallel()
 	r := newReleases(t, startServer(t, ""))
 	oneSpecs, one := r.bundles(1, 3)
 	twoSpecs, two := r.bundles(2, 2)

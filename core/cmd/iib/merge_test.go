@@ -43,6 +43,7 @@ func mergeNames(kind indexKind) string {
 }
 
 func TestMergeAddsWhatOnlyTheTargetHas(t *testing.T) {
+	t.Parallel()
 	r := newReleases(t, startServer(t, ""))
 	oneSpecs, one := r.labelled(3, 4, everywhere)
 	twoSpecs, two := r.labelled(6, 2, everywhere)

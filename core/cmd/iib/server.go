@@ -28,8 +28,10 @@ import (
 	"github.com/iib-engine/iib/core/metrics"
 	"github.com/iib-engine/iib/core/plugin"
 	"github.com/iib-engine/iib/core/queue"
+	"github.com/iib-engine/iib/core/schema"
 	"github.com/iib-engine/iib/core/store"
 	"github.com/iib-engine/iib/core/tags"
+	"github.com/iib-engine/iib/sdk"
 )
 
 func newServerCommand() *cobra.Command {
@@ -110,18 +112,19 @@ type server struct {
 	log      *slog.Logger
 	// listener is nil in a worker that listens nowhere.
 	listener net.Listener
-	// url is where the API answers, and own the address that it listens at;
-	// own is empty in a process without it.
-	url, own string
-	store    *store.Store
-	queue    *queue.Queue
-	files    *artifact.Files
-	images   *images.Images
-	roster   *plugin.Roster
-	engine   *engine.Engine
-	http     *http.Server
-	sockets  string
-	work     *workDir
+	// url is where the API answers, and address what it listens at; address is
+	// empty in a process without it.
+	url, address string
+	store        *store.Store
+	queue        *queue.Queue
+	files        *artifact.Files
+	images       *images.Images
+	roster       *plugin.Roster
+	engine       *engine.Engine
+	http         *http.Server
+	own          *listeners // of services
+	sockets      string
+	work         *workDir
 }
 
 // newServer opens everything, from the ground up. What it opened is closed
@@ -158,7 +161,7 @@ func newServer(ctx context.Context, c *config.Config, r duties, logs io.Writer) 
 	if s.files, err = artifact.Open(c.Artifacts.Dir); err != nil {
 		return nil, err
 	}
-	if s.images, err = images.New(imageOptions(c, ownRegistry(c, s.own))); err != nil {
+	if s.images, err = images.New(imageOptions(c, ownRegistry(c, s.address))); err != nil {
 		return nil, err
 	}
 	// A socket's address must be short, which a data directory's need not be.
@@ -179,6 +182,7 @@ func newServer(ctx context.Context, c *config.Config, r duties, logs io.Writer) 
 		Store: s.store, Queue: s.queue, Roster: s.roster, Images: s.images, Tags: s.tags(),
 		Logs: s.files.Logs(), Artifacts: s.files, Settings: engineSettings(c, s.url), Worker: workerName(),
 		WorkDir: s.work.path, CacheDir: shared, Logger: s.log,
+		Judge: schema.Judge,
 		Ended: s.metrics.Ended,
 	})
 	hosts.engine = s.engine
@@ -190,14 +194,34 @@ func newServer(ctx context.Context, c *config.Config, r duties, logs io.Writer) 
 		Handler: answer(api.Options{
 			Engine: s.engine, Store: s.store, Roster: s.roster, Logs: s.files.Logs(), Artifacts: s.files,
 			Identity: func() api.Identity { return *s.identity.Load() }, Settings: func() *api.Settings { return apiSettings(s.config.Load()) }, Logger: s.log,
-			Probes: s.probes(), Observer: s.metrics, Metrics: s.metrics.Handler(),
+			Probes: s.probes(), Observer: s.metrics, Metrics: s.metrics.Handler(), Version: version(),
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	return s, nil
+	s.own = &listeners{visitor: s.visitor, service: s.roster.Service, log: s.log}
+	return s, s.openServices(c)
+}
+
+// openServices opens the addresses that services have of their own, where they
+// run.
+func (s *server) openServices(c *config.Config) error {
+	if !s.roles.api {
+		return nil
+	}
+	return s.own.apply(c)
+}
+
+// visitor returns who calls a service on an address of its own. What the engine
+// does not recognize may be meant for the service.
+func (s *server) visitor(r *http.Request) (string, error) {
+	user, err := (*s.identity.Load()).User(r)
+	if sdk.CodeOf(err) == sdk.Denied {
+		return "", nil
+	}
+	return user, err
 }
 
 // listen opens the address of the API, or that of a worker's health if it has
@@ -214,7 +238,7 @@ func (s *server) listen(c *config.Config) (err error) {
 		return fmt.Errorf("listen: %w", err)
 	}
 	if s.roles.api {
-		s.own = s.listener.Addr().String()
+		s.address = s.listener.Addr().String()
 		s.url, s.listener, err = secured(c, s.listener)
 	}
 	return err
@@ -225,7 +249,7 @@ func (s *server) listen(c *config.Config) (err error) {
 func (s *server) tags() *tags.Tags {
 	return tags.New(tags.Options{
 		Moves: s.store, Images: s.images, Mount: s.roster.Mount,
-		Own:   func() string { return ownRegistry(s.config.Load(), s.own) },
+		Own:   func() string { return ownRegistry(s.config.Load(), s.address) },
 		Quays: func() map[string]tags.Quay { return quays(s.config.Load()) },
 	})
 }
@@ -256,6 +280,7 @@ func (s *server) run(ctx context.Context) error {
 	wg.Wait()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
+	s.own.shutdown(drain)
 	if err := s.http.Shutdown(drain); err != nil {
 		_ = s.http.Close()
 	}
@@ -298,10 +323,13 @@ func (s *server) reload(ctx context.Context, path string, stderr io.Writer) {
 	change := config.Diff(s.config.Load(), next)
 	s.config.Store(next)
 	s.engine.Configure(engineSettings(next, s.url))
-	if err := s.images.Configure(imageOptions(next, ownRegistry(next, s.own))); err != nil {
+	if err := s.images.Configure(imageOptions(next, ownRegistry(next, s.address))); err != nil {
 		s.log.Error("registries", "err", err)
 	}
 	s.apply(ctx, next)
+	if err := s.openServices(next); err != nil {
+		s.log.Error("some services do not answer on addresses of their own", "err", err)
+	}
 	s.log.Info("the configuration was reloaded", "change", fmt.Sprintf("%+v", change))
 }
 
@@ -319,6 +347,11 @@ func (s *server) recognize(c *config.Config) error {
 func (s *server) close() {
 	if s.http != nil {
 		_ = s.http.Close()
+	}
+	if s.own != nil {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		s.own.shutdown(ended)
 	}
 	if s.roster != nil {
 		s.roster.Close()

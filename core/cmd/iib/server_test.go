@@ -60,8 +60,8 @@ type process struct {
 	client *http.Client
 	// broken are the plugins that cannot run.
 	broken int
-	// args come before the configuration, if they are not "server", and env is
-	// added to the environment.
+	// args come before the configuration, if they are not "server". env is added
+	// to the environment, for the command line too.
 	args, env []string
 }
 

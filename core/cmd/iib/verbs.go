@@ -28,7 +28,7 @@ func (f *clientFlags) register(c *cobra.Command) *cobra.Command {
 
 // newClientCommands returns the verbs for people who submit and follow requests.
 func newClientCommands() []*cobra.Command {
-	return []*cobra.Command{newSubmitCommand(), newGetCommand(), newListCommand(), newWaitCommand(), newLogsCommand(), newCancelCommand(), newTagCommand()}
+	return []*cobra.Command{newSubmitCommand(), newGetCommand(), newListCommand(), newWaitCommand(), newLogsCommand(), newCancelCommand(), newTagCommand(), newOMPSCommand()}
 }
 
 func newSubmitCommand() *cobra.Command {
@@ -158,7 +158,7 @@ func newListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			query := url.Values{"page": {strconv.Itoa(page)}}
+			query := url.Values{"page": {strconv.Itoa(page)}, "all_types": {"true"}}
 			for name, value := range map[string]string{"state": state, "request_type": requestType, "user": user} {
 				if value != "" {
 					query.Set(name, value)

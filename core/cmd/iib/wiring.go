@@ -121,8 +121,9 @@ func engineSettings(c *config.Config, url string) *engine.Settings {
 			}
 			return engine.QueueSettings{Timeout: q.Timeout, Attempts: q.Attempts}
 		},
-		Privileged: c.Access.Privileged,
-		OCI:        c.Registry.OCI,
+		Privileged:     c.Access.Privileged,
+		ForceOverwrite: c.Access.ForceOverwrite,
+		OCI:            c.Registry.OCI,
 	}
 }
 
@@ -130,6 +131,8 @@ func apiSettings(c *config.Config) *api.Settings {
 	return &api.Settings{
 		Workers: c.Access.Workers, MaxPage: c.API.MaxPerPage, MaxBody: c.Server.MaxBody,
 		Keep: c.Artifacts.Keep, KeepLogs: c.Artifacts.Logs, ExternalURL: c.Server.ExternalURL,
+		TrustedProxies: c.Server.TrustedProxies, PageSize: c.API.PageSize, MaxWait: c.API.MaxWait,
+		RequestsPerMinute: c.API.RequestsPerMinute,
 	}
 }
 

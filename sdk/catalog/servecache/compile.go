@@ -10,6 +10,7 @@ import (
 
 	"github.com/operator-framework/operator-registry/alpha/declcfg"
 	"github.com/operator-framework/operator-registry/alpha/model"
+	"github.com/operator-framework/operator-registry/alpha/property"
 	"github.com/operator-framework/operator-registry/pkg/api"
 
 	"github.com/iib-engine/iib/sdk"
@@ -90,6 +91,7 @@ func compileKnown(ctx context.Context, enc encoding, pkg string, known []*declcf
 	if err != nil {
 		return nil, invalid(pkg, "%v", err)
 	}
+	bulky := takeBulky(cfg.Bundles)
 	m, err := declcfg.ConvertToModel(*cfg)
 	if err != nil {
 		return nil, invalid(pkg, "%v", err)
@@ -98,7 +100,7 @@ func compileKnown(ctx context.Context, enc encoding, pkg string, known []*declcf
 	if p == nil {
 		return nil, invalid(pkg, "it has no %s", declcfg.SchemaPackage)
 	}
-	if err := compileBundles(ctx, enc, p, out); err != nil {
+	if err := compileBundles(ctx, enc, p, bulky, out); err != nil {
 		return nil, err
 	}
 	summary, err := summarize(p)
@@ -108,8 +110,29 @@ func compileKnown(ctx context.Context, enc encoding, pkg string, known []*declcf
 	return summary, nil
 }
 
+// takeBulky takes the properties that hold whole manifests out of bundles, and
+// returns them by the name of the bundle. The model parses and encodes every
+// property once for each channel of its bundle and again to validate it, only
+// to count those of type olm.package; these hold nearly all of the text, and
+// what a cache takes from them is taken from one parse later, which also
+// finds what is wrong with them.
+func takeBulky(bundles []declcfg.Bundle) map[string][]property.Property {
+	bulky := make(map[string][]property.Property)
+	for i := range bundles {
+		b := &bundles[i]
+		b.Properties = slices.DeleteFunc(b.Properties, func(p property.Property) bool {
+			if p.Type != property.TypeCSVMetadata && p.Type != property.TypeBundleObject {
+				return false
+			}
+			bulky[b.Name] = append(bulky[b.Name], p)
+			return true
+		})
+	}
+	return bulky
+}
+
 // compileBundles writes a record for each bundle of each channel, by key.
-func compileBundles(ctx context.Context, enc encoding, p *model.Package, out *stateWriter) error {
+func compileBundles(ctx context.Context, enc encoding, p *model.Package, bulky map[string][]property.Property, out *stateWriter) error {
 	type place struct {
 		key    string
 		bundle *model.Bundle
@@ -143,7 +166,9 @@ func compileBundles(ctx context.Context, enc encoding, p *model.Package, out *st
 		common := converted[b.Name]
 		if common == nil {
 			var err error
-			if common, err = api.ConvertModelBundleToAPIBundle(*b); err != nil {
+			whole := *b
+			whole.Properties = slices.Concat(b.Properties, bulky[b.Name])
+			if common, err = api.ConvertModelBundleToAPIBundle(whole); err != nil {
 				return invalid(p.Name, "bundle %q: %v", b.Name, err)
 			}
 			converted[b.Name] = common

@@ -407,6 +407,129 @@ func (x *HandleResponse) GetOutcome() string {
 	return ""
 }
 
+// PreviewRequest is as HandleRequest.
+type PreviewRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	Request       *Request               `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
+	Workspace     string                 `protobuf:"bytes,3,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	CacheDir      string                 `protobuf:"bytes,4,opt,name=cache_dir,json=cacheDir,proto3" json:"cache_dir,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewRequest) Reset() {
+	*x = PreviewRequest{}
+	mi := &file_iib_plugin_v1_handler_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewRequest) ProtoMessage() {}
+
+func (x *PreviewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_iib_plugin_v1_handler_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewRequest.ProtoReflect.Descriptor instead.
+func (*PreviewRequest) Descriptor() ([]byte, []int) {
+	return file_iib_plugin_v1_handler_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *PreviewRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *PreviewRequest) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *PreviewRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *PreviewRequest) GetCacheDir() string {
+	if x != nil {
+		return x.CacheDir
+	}
+	return ""
+}
+
+type PreviewResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Each would end the request.
+	Problems []string `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
+	// A JSON array of what would change, by package.
+	Packages      []byte `protobuf:"bytes,2,opt,name=packages,proto3" json:"packages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewResponse) Reset() {
+	*x = PreviewResponse{}
+	mi := &file_iib_plugin_v1_handler_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewResponse) ProtoMessage() {}
+
+func (x *PreviewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_iib_plugin_v1_handler_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewResponse.ProtoReflect.Descriptor instead.
+func (*PreviewResponse) Descriptor() ([]byte, []int) {
+	return file_iib_plugin_v1_handler_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PreviewResponse) GetProblems() []string {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *PreviewResponse) GetPackages() []byte {
+	if x != nil {
+		return x.Packages
+	}
+	return nil
+}
+
 var File_iib_plugin_v1_handler_proto protoreflect.FileDescriptor
 
 const file_iib_plugin_v1_handler_proto_rawDesc = "" +
@@ -450,10 +573,19 @@ const file_iib_plugin_v1_handler_proto_rawDesc = "" +
 	"\tworkspace\x18\x03 \x01(\tR\tworkspace\x12\x1b\n" +
 	"\tcache_dir\x18\x04 \x01(\tR\bcacheDir\"*\n" +
 	"\x0eHandleResponse\x12\x18\n" +
-	"\aoutcome\x18\x01 \x01(\tR\aoutcome2\x97\x01\n" +
+	"\aoutcome\x18\x01 \x01(\tR\aoutcome\"\x93\x01\n" +
+	"\x0ePreviewRequest\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x120\n" +
+	"\arequest\x18\x02 \x01(\v2\x16.iib.plugin.v1.RequestR\arequest\x12\x1c\n" +
+	"\tworkspace\x18\x03 \x01(\tR\tworkspace\x12\x1b\n" +
+	"\tcache_dir\x18\x04 \x01(\tR\bcacheDir\"I\n" +
+	"\x0fPreviewResponse\x12\x1a\n" +
+	"\bproblems\x18\x01 \x03(\tR\bproblems\x12\x1a\n" +
+	"\bpackages\x18\x02 \x01(\fR\bpackages2\xe1\x01\n" +
 	"\aHandler\x12E\n" +
 	"\x06Accept\x12\x1c.iib.plugin.v1.AcceptRequest\x1a\x1d.iib.plugin.v1.AcceptResponse\x12E\n" +
-	"\x06Handle\x12\x1c.iib.plugin.v1.HandleRequest\x1a\x1d.iib.plugin.v1.HandleResponseB.Z,github.com/iib-engine/iib/sdk/internal/pb;pbb\x06proto3"
+	"\x06Handle\x12\x1c.iib.plugin.v1.HandleRequest\x1a\x1d.iib.plugin.v1.HandleResponse\x12H\n" +
+	"\aPreview\x12\x1d.iib.plugin.v1.PreviewRequest\x1a\x1e.iib.plugin.v1.PreviewResponseB.Z,github.com/iib-engine/iib/sdk/internal/pb;pbb\x06proto3"
 
 var (
 	file_iib_plugin_v1_handler_proto_rawDescOnce sync.Once
@@ -467,34 +599,39 @@ func file_iib_plugin_v1_handler_proto_rawDescGZIP() []byte {
 	return file_iib_plugin_v1_handler_proto_rawDescData
 }
 
-var file_iib_plugin_v1_handler_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_iib_plugin_v1_handler_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_iib_plugin_v1_handler_proto_goTypes = []any{
-	(*AcceptRequest)(nil),  // 0: iib.plugin.v1.AcceptRequest
-	(*AcceptResponse)(nil), // 1: iib.plugin.v1.AcceptResponse
-	(*Acceptance)(nil),     // 2: iib.plugin.v1.Acceptance
-	(*Grant)(nil),          // 3: iib.plugin.v1.Grant
-	(*HandleRequest)(nil),  // 4: iib.plugin.v1.HandleRequest
-	(*HandleResponse)(nil), // 5: iib.plugin.v1.HandleResponse
-	nil,                    // 6: iib.plugin.v1.Acceptance.FieldsEntry
-	nil,                    // 7: iib.plugin.v1.Acceptance.SecretsEntry
-	(*Request)(nil),        // 8: iib.plugin.v1.Request
+	(*AcceptRequest)(nil),   // 0: iib.plugin.v1.AcceptRequest
+	(*AcceptResponse)(nil),  // 1: iib.plugin.v1.AcceptResponse
+	(*Acceptance)(nil),      // 2: iib.plugin.v1.Acceptance
+	(*Grant)(nil),           // 3: iib.plugin.v1.Grant
+	(*HandleRequest)(nil),   // 4: iib.plugin.v1.HandleRequest
+	(*HandleResponse)(nil),  // 5: iib.plugin.v1.HandleResponse
+	(*PreviewRequest)(nil),  // 6: iib.plugin.v1.PreviewRequest
+	(*PreviewResponse)(nil), // 7: iib.plugin.v1.PreviewResponse
+	nil,                     // 8: iib.plugin.v1.Acceptance.FieldsEntry
+	nil,                     // 9: iib.plugin.v1.Acceptance.SecretsEntry
+	(*Request)(nil),         // 10: iib.plugin.v1.Request
 }
 var file_iib_plugin_v1_handler_proto_depIdxs = []int32{
-	2, // 0: iib.plugin.v1.AcceptRequest.acceptance:type_name -> iib.plugin.v1.Acceptance
-	2, // 1: iib.plugin.v1.AcceptResponse.acceptance:type_name -> iib.plugin.v1.Acceptance
-	6, // 2: iib.plugin.v1.Acceptance.fields:type_name -> iib.plugin.v1.Acceptance.FieldsEntry
-	7, // 3: iib.plugin.v1.Acceptance.secrets:type_name -> iib.plugin.v1.Acceptance.SecretsEntry
-	3, // 4: iib.plugin.v1.Acceptance.grants:type_name -> iib.plugin.v1.Grant
-	8, // 5: iib.plugin.v1.HandleRequest.request:type_name -> iib.plugin.v1.Request
-	0, // 6: iib.plugin.v1.Handler.Accept:input_type -> iib.plugin.v1.AcceptRequest
-	4, // 7: iib.plugin.v1.Handler.Handle:input_type -> iib.plugin.v1.HandleRequest
-	1, // 8: iib.plugin.v1.Handler.Accept:output_type -> iib.plugin.v1.AcceptResponse
-	5, // 9: iib.plugin.v1.Handler.Handle:output_type -> iib.plugin.v1.HandleResponse
-	8, // [8:10] is the sub-list for method output_type
-	6, // [6:8] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	2,  // 0: iib.plugin.v1.AcceptRequest.acceptance:type_name -> iib.plugin.v1.Acceptance
+	2,  // 1: iib.plugin.v1.AcceptResponse.acceptance:type_name -> iib.plugin.v1.Acceptance
+	8,  // 2: iib.plugin.v1.Acceptance.fields:type_name -> iib.plugin.v1.Acceptance.FieldsEntry
+	9,  // 3: iib.plugin.v1.Acceptance.secrets:type_name -> iib.plugin.v1.Acceptance.SecretsEntry
+	3,  // 4: iib.plugin.v1.Acceptance.grants:type_name -> iib.plugin.v1.Grant
+	10, // 5: iib.plugin.v1.HandleRequest.request:type_name -> iib.plugin.v1.Request
+	10, // 6: iib.plugin.v1.PreviewRequest.request:type_name -> iib.plugin.v1.Request
+	0,  // 7: iib.plugin.v1.Handler.Accept:input_type -> iib.plugin.v1.AcceptRequest
+	4,  // 8: iib.plugin.v1.Handler.Handle:input_type -> iib.plugin.v1.HandleRequest
+	6,  // 9: iib.plugin.v1.Handler.Preview:input_type -> iib.plugin.v1.PreviewRequest
+	1,  // 10: iib.plugin.v1.Handler.Accept:output_type -> iib.plugin.v1.AcceptResponse
+	5,  // 11: iib.plugin.v1.Handler.Handle:output_type -> iib.plugin.v1.HandleResponse
+	7,  // 12: iib.plugin.v1.Handler.Preview:output_type -> iib.plugin.v1.PreviewResponse
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_iib_plugin_v1_handler_proto_init() }
@@ -509,7 +646,7 @@ func file_iib_plugin_v1_handler_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_iib_plugin_v1_handler_proto_rawDesc), len(file_iib_plugin_v1_handler_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,8 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Handler_Accept_FullMethodName = "/iib.plugin.v1.Handler/Accept"
-	Handler_Handle_FullMethodName = "/iib.plugin.v1.Handler/Handle"
+	Handler_Accept_FullMethodName  = "/iib.plugin.v1.Handler/Accept"
+	Handler_Handle_FullMethodName  = "/iib.plugin.v1.Handler/Handle"
+	Handler_Preview_FullMethodName = "/iib.plugin.v1.Handler/Preview"
 )
 
 // HandlerClient is the client API for Handler service.
@@ -33,6 +34,9 @@ type HandlerClient interface {
 	Accept(ctx context.Context, in *AcceptRequest, opts ...grpc.CallOption) (*AcceptResponse, error)
 	// Handle runs a request. It is cancelled when the request is.
 	Handle(ctx context.Context, in *HandleRequest, opts ...grpc.CallOption) (*HandleResponse, error)
+	// Preview tells what a request would change. Its job has no ID, and can
+	// neither build nor publish, lock or leave files behind.
+	Preview(ctx context.Context, in *PreviewRequest, opts ...grpc.CallOption) (*PreviewResponse, error)
 }
 
 type handlerClient struct {
@@ -63,6 +67,16 @@ func (c *handlerClient) Handle(ctx context.Context, in *HandleRequest, opts ...g
 	return out, nil
 }
 
+func (c *handlerClient) Preview(ctx context.Context, in *PreviewRequest, opts ...grpc.CallOption) (*PreviewResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewResponse)
+	err := c.cc.Invoke(ctx, Handler_Preview_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HandlerServer is the server API for Handler service.
 // All implementations must embed UnimplementedHandlerServer
 // for forward compatibility.
@@ -73,6 +87,9 @@ type HandlerServer interface {
 	Accept(context.Context, *AcceptRequest) (*AcceptResponse, error)
 	// Handle runs a request. It is cancelled when the request is.
 	Handle(context.Context, *HandleRequest) (*HandleResponse, error)
+	// Preview tells what a request would change. Its job has no ID, and can
+	// neither build nor publish, lock or leave files behind.
+	Preview(context.Context, *PreviewRequest) (*PreviewResponse, error)
 	mustEmbedUnimplementedHandlerServer()
 }
 
@@ -88,6 +105,9 @@ func (UnimplementedHandlerServer) Accept(context.Context, *AcceptRequest) (*Acce
 }
 func (UnimplementedHandlerServer) Handle(context.Context, *HandleRequest) (*HandleResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Handle not implemented")
+}
+func (UnimplementedHandlerServer) Preview(context.Context, *PreviewRequest) (*PreviewResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Preview not implemented")
 }
 func (UnimplementedHandlerServer) mustEmbedUnimplementedHandlerServer() {}
 func (UnimplementedHandlerServer) testEmbeddedByValue()                 {}
@@ -146,6 +166,24 @@ func _Handler_Handle_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Handler_Preview_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HandlerServer).Preview(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Handler_Preview_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HandlerServer).Preview(ctx, req.(*PreviewRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Handler_ServiceDesc is the grpc.ServiceDesc for Handler service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -160,6 +198,10 @@ var Handler_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Handle",
 			Handler:    _Handler_Handle_Handler,
+		},
+		{
+			MethodName: "Preview",
+			Handler:    _Handler_Preview_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

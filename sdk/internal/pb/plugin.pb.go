@@ -332,12 +332,15 @@ type HandlerDescription struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The request type, such as "add".
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
-	// Handler.Accept is to be called; otherwise submissions are taken as they are.
-	Accepts       bool        `protobuf:"varint,2,opt,name=accepts,proto3" json:"accepts,omitempty"`
-	Summary       string      `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
-	Params        []*Param    `protobuf:"bytes,4,rep,name=params,proto3" json:"params,omitempty"`
-	Fields        []*Field    `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
-	Artifacts     []*Artifact `protobuf:"bytes,6,rep,name=artifacts,proto3" json:"artifacts,omitempty"`
+	// Handler.Accept is to be called; otherwise the engine judges submissions by
+	// the parameters below.
+	Accepts   bool        `protobuf:"varint,2,opt,name=accepts,proto3" json:"accepts,omitempty"`
+	Summary   string      `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
+	Params    []*Param    `protobuf:"bytes,4,rep,name=params,proto3" json:"params,omitempty"`
+	Fields    []*Field    `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
+	Artifacts []*Artifact `protobuf:"bytes,6,rep,name=artifacts,proto3" json:"artifacts,omitempty"`
+	// Handler.Preview can be called.
+	Previews      bool `protobuf:"varint,7,opt,name=previews,proto3" json:"previews,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -412,6 +415,13 @@ func (x *HandlerDescription) GetArtifacts() []*Artifact {
 		return x.Artifacts
 	}
 	return nil
+}
+
+func (x *HandlerDescription) GetPreviews() bool {
+	if x != nil {
+		return x.Previews
+	}
+	return false
 }
 
 type Param struct {
@@ -1387,14 +1397,15 @@ const file_iib_plugin_v1_plugin_proto_rawDesc = "" +
 	"\abuilder\x18\t \x01(\bR\abuilder\x12\x18\n" +
 	"\aservice\x18\n" +
 	" \x01(\bR\aservice\x12!\n" +
-	"\fcalls_engine\x18\v \x01(\bR\vcallsEngine\"\xef\x01\n" +
+	"\fcalls_engine\x18\v \x01(\bR\vcallsEngine\"\x8b\x02\n" +
 	"\x12HandlerDescription\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
 	"\aaccepts\x18\x02 \x01(\bR\aaccepts\x12\x18\n" +
 	"\asummary\x18\x03 \x01(\tR\asummary\x12,\n" +
 	"\x06params\x18\x04 \x03(\v2\x14.iib.plugin.v1.ParamR\x06params\x12,\n" +
 	"\x06fields\x18\x05 \x03(\v2\x14.iib.plugin.v1.FieldR\x06fields\x125\n" +
-	"\tartifacts\x18\x06 \x03(\v2\x17.iib.plugin.v1.ArtifactR\tartifacts\"\x93\x01\n" +
+	"\tartifacts\x18\x06 \x03(\v2\x17.iib.plugin.v1.ArtifactR\tartifacts\x12\x1a\n" +
+	"\bpreviews\x18\a \x01(\bR\bpreviews\"\x93\x01\n" +
 	"\x05Param\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03doc\x18\x02 \x01(\tR\x03doc\x12\x1a\n" +

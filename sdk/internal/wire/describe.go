@@ -19,6 +19,7 @@ var shapeTable = map[sdk.Shape]pb.Shape{
 func describeHandler(requestType string, h sdk.Handler) *pb.HandlerDescription {
 	d := &pb.HandlerDescription{Type: requestType}
 	_, d.Accepts = h.(sdk.Acceptor)
+	_, d.Previews = h.(sdk.Previewer)
 	describer, ok := h.(sdk.Describer)
 	if !ok {
 		return d

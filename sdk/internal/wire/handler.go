@@ -53,6 +53,26 @@ func (h *handlerServer) Handle(ctx context.Context, req *pb.HandleRequest) (*pb.
 	return &pb.HandleResponse{Outcome: clean(job.Outcome(), MaxMessage/2)}, nil
 }
 
+func (h *handlerServer) Preview(ctx context.Context, req *pb.PreviewRequest) (*pb.PreviewResponse, error) {
+	request := decodeRequest(req.Request)
+	handler, err := h.handler(request.Type)
+	if err != nil {
+		return nil, err
+	}
+	previewer, ok := handler.(sdk.Previewer)
+	if !ok {
+		return nil, notOffered("preview of " + request.Type)
+	}
+	preview, err := previewer.Preview(ctx, sdk.NewJob(request, req.Workspace, req.CacheDir, newJobClient(h.server.engine, req.Token)))
+	if err != nil {
+		return nil, err
+	}
+	if preview == nil {
+		return nil, sdk.Errorf(sdk.Internal, "the handler of %s previewed nothing", request.Type)
+	}
+	return &pb.PreviewResponse{Problems: preview.Problems, Packages: preview.Packages}, nil
+}
+
 func encodeAcceptance(s *sdk.Submission) *pb.Acceptance {
 	a := &pb.Acceptance{
 		Params:    s.Params,
@@ -104,6 +124,7 @@ var (
 	_ sdk.Handler   = (*HandlerClient)(nil)
 	_ sdk.Acceptor  = (*HandlerClient)(nil)
 	_ sdk.Describer = (*HandlerClient)(nil)
+	_ sdk.Previewer = (*HandlerClient)(nil)
 )
 
 // Handler returns the handler that d describes.
@@ -166,4 +187,26 @@ func (h *HandlerClient) Handle(ctx context.Context, job *sdk.Job) error {
 		job.Done("%s", resp.Outcome)
 	}
 	return nil
+}
+
+// Preview runs a preview in the plugin. What the plugin asks of the job goes to
+// job.Host.
+func (h *HandlerClient) Preview(ctx context.Context, job *sdk.Job) (*sdk.Preview, error) {
+	token, end := h.conn.calls.begin(ctx, &call{job: job.Host()})
+	defer end()
+	resp, err := h.client.Preview(ctx, &pb.PreviewRequest{
+		Token:     token,
+		Request:   encodeRequest(&job.Request),
+		Workspace: job.Workspace,
+		CacheDir:  job.CacheDir,
+	})
+	if err != nil {
+		return nil, err
+	}
+	preview := &sdk.Preview{Problems: resp.Problems, Packages: raw(resp.Packages)}
+	var list []json.RawMessage
+	if len(preview.Packages) > 0 && json.Unmarshal(preview.Packages, &list) != nil {
+		return nil, sdk.Errorf(sdk.Internal, "plugin %s: preview: the packages are no JSON array", h.conn.name)
+	}
+	return preview, nil
 }

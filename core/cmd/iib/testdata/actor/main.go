@@ -1,6 +1,6 @@
 // Command actor is a plugin that behaves as the last part of its file's name
-// says: a gate and a notifier, good or hostile, and a handler that asks the
-// gates.
+// says: a gate and a notifier, good or hostile, a handler that asks the
+// gates, and one that writes a log.
 package main
 
 import (
@@ -38,6 +38,8 @@ func main() {
 			handlers["gated-"+kind] = gated{}
 		}
 		serve.Plugin(sdk.Plugin{Name: name, Handlers: handlers})
+	case "scribe":
+		serve.Plugin(sdk.Plugin{Name: name, Handlers: map[string]sdk.Handler{"lines": scribe{}}})
 	default:
 		a := actor(role)
 		serve.Plugin(sdk.Plugin{Name: name, Gate: a, Notifier: a})
@@ -48,6 +50,25 @@ func main() {
 type gated struct{}
 
 func (gated) Handle(ctx context.Context, job *sdk.Job) error { return job.Gate(ctx, nil) }
+
+// scribe writes lines into the request's log at a steady pace.
+type scribe struct{}
+
+func (scribe) Handle(ctx context.Context, job *sdk.Job) error {
+	var p struct{ Lines, Milliseconds int }
+	if err := job.Decode(&p); err != nil {
+		return err
+	}
+	for i := range p.Lines {
+		job.Logf(ctx, "line %d", i)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(p.Milliseconds) * time.Millisecond):
+		}
+	}
+	return nil
+}
 
 type actor string
 

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// reportPercentiles reports latencies in milliseconds.
+func reportPercentiles(b *testing.B, took []time.Duration) {
+	b.Helper()
+	if len(took) == 0 {
+		b.Fatal("nothing was measured")
+	}
+	slices.Sort(took)
+	for _, p := range []struct {
+		unit  string
+		share int
+	}{{"p50-ms", 50}, {"p99-ms", 99}, {"max-ms", 100}} {
+		at := took[min(len(took)-1, len(took)*p.share/100)]
+		b.ReportMetric(float64(at.Microseconds())/1000, p.unit)
+	}
+}
+
+// BenchmarkPostAtRate submits 300 requests a second to a server on SQLite,
+// whether or not those before were answered. A submission is durable when it is
+// answered. Latencies count from when it was due. Workers run the requests
+// meanwhile, as they would.
+func BenchmarkPostAtRate(b *testing.B) {
+	const rate = 300
+	p := startServer(b, fmt.Sprintf("plugin \"echo-handler\" {\n  kind = \"handler\"\n  path = %q\n}\n", example(b, "echo-handler")))
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	defer client.CloseIdleConnections()
+	took := make([]time.Duration, b.N)
+	var wg sync.WaitGroup
+	begin := time.Now()
+	b.ResetTimer()
+	for i := range b.N {
+		due := begin.Add(time.Duration(i) * time.Second / rate)
+		time.Sleep(time.Until(due))
+		wg.Go(func() {
+			response, err := client.Post(p.url+"/api/v1/builds/echo", "application/json", strings.NewReader(`{"text":"hello"}`))
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			_, _ = io.Copy(io.Discard, response.Body)
+			_ = response.Body.Close()
+			if response.StatusCode != http.StatusCreated {
+				b.Errorf("got %d", response.StatusCode)
+			}
+			took[i] = time.Since(due)
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	reportPercentiles(b, took)
+}
+
+// BenchmarkLogFollowers has 200 clients follow the log of one request, and
+// measures how long after a line was written each of them has it.
+func BenchmarkLogFollowers(b *testing.B) {
+	const followers = 200
+	path := filepath.Join(b.TempDir(), "actor-scribe")
+	if err := os.Symlink(example(b, "actor"), path); err != nil {
+		b.Fatal(err)
+	}
+	p := startServer(b, fmt.Sprintf("plugin \"scribe\" {\n  kind = \"handler\"\n  path = %q\n}\n", path))
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: followers}}
+	defer client.CloseIdleConnections()
+	var mu sync.Mutex
+	var delays []time.Duration
+	for b.Loop() {
+		status, build := p.post("/api/v1/builds/lines", `{"Lines": 30, "Milliseconds": 100}`)
+		if status != http.StatusCreated {
+			b.Fatalf("%d: %v", status, build)
+		}
+		var wg sync.WaitGroup
+		for range followers {
+			wg.Go(func() {
+				response, err := client.Get(fmt.Sprintf("%s/api/v1/builds/%v/logs?follow=true", p.url, build["id"]))
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				defer response.Body.Close()
+				connected, lines := time.Now(), 0
+				for scanner := bufio.NewScanner(response.Body); scanner.Scan(); {
+					stamp, text, _ := strings.Cut(scanner.Text(), " ")
+					if !strings.Contains(text, " line ") {
+						continue
+					}
+					lines++
+					// What was there before the follower is no delay.
+					if written, err := time.Parse("2006-01-02T15:04:05.000000Z", stamp); err == nil && written.After(connected) {
+						mu.Lock()
+						delays = append(delays, time.Since(written))
+						mu.Unlock()
+					}
+				}
+				if lines != 30 {
+					b.Errorf("a follower saw %d lines", lines)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	reportPercentiles(b, delays)
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/index"
+	"github.com/iib-engine/iib/sdk/sdktest"
+)
+
+const token = "basic c2VjcmV0"
+
+// newLegacy is an export to a push service that gives these answers in turn.
+func newLegacy(t *testing.T, answers ...func(w http.ResponseWriter)) (l *legacy, asked *int) {
+	asked = new(int)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		file, header, err := r.FormFile("file")
+		if err != nil || r.URL.Path != "/v2/o/zipfile" || r.Header.Get("Authorization") != token {
+			t.Errorf("%s: %v", r.URL, err)
+			return
+		}
+		if data, err := io.ReadAll(file); err != nil || string(data) != "archive" || header.Filename != "manifests.zip" {
+			t.Errorf("%s: %q, %v", header.Filename, data, err)
+		}
+		answers[*asked](w)
+		*asked++
+	}))
+	t.Cleanup(server.Close)
+	job := sdktest.NewJob(t, sdktest.Request("add", addParams{}), new(sdktest.Recorder))
+	a := &add{Session: &index.Session{Job: job}, params: &addParams{Organization: "o"}}
+	return &legacy{add: a, settings: &ompsSettings{URL: server.URL + "/v2/"}, token: token, client: http.DefaultClient}, asked
+}
+
+func answer(status int, text string) func(http.ResponseWriter) {
+	return func(w http.ResponseWriter) {
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text)
+	}
+}
+
+func TestAPushIsTriedAgainOnlyIfItChangedNothing(t *testing.T) {
+	ok := answer(200, `{"version": "3.0.0"}`)
+	for name, c := range map[string]struct {
+		answers []func(http.ResponseWriter)
+		version string
+		code    sdk.Code
+		words   string
+	}{
+		"at once":              {[]func(http.ResponseWriter){ok}, "3.0.0", "", ""},
+		"after two outages":    {[]func(http.ResponseWriter){answer(503, ""), answer(502, "x"), ok}, "3.0.0", "", ""},
+		"three outages":        {[]func(http.ResponseWriter){answer(503, ""), answer(503, ""), answer(503, "down")}, "", sdk.Internal, "status 503: down"},
+		"a refusal":            {[]func(http.ResponseWriter){answer(400, `{"status": 400, "error": "PackageValidationError", "message": "bundle is invalid"}`)}, "", sdk.Invalid, "organization o of the legacy application registry: bundle is invalid"},
+		"a wrong token":        {[]func(http.ResponseWriter){answer(403, `{"message": "Unauthorized access"}`)}, "", sdk.Denied, "Unauthorized access"},
+		"a fault of the other": {[]func(http.ResponseWriter){answer(500, `{"message": "package-exists"}`)}, "", sdk.Internal, "package-exists"},
+		"no version":           {[]func(http.ResponseWriter){answer(200, `{}`)}, "", sdk.Internal, "status 200"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, asked := newLegacy(t, c.answers...)
+			version, err := l.push(t.Context(), "web", []byte("archive"))
+			if version != c.version || (err == nil) != (c.code == "") || err != nil && (sdk.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.words)) {
+				t.Errorf("got %q, %v (%s)", version, err, sdk.CodeOf(err))
+			}
+			if *asked != len(c.answers) {
+				t.Errorf("asked %d times, want %d", *asked, len(c.answers))
+			}
+			if err != nil && strings.Contains(err.Error(), "c2VjcmV0") {
+				t.Error("the token is in the error")
+			}
+		})
+	}
+	t.Run("nobody answers", func(t *testing.T) {
+		l, _ := newLegacy(t)
+		l.settings.URL = "http://127.0.0.1:1/"
+		if _, err := l.push(t.Context(), "web", nil); sdk.CodeOf(err) != sdk.Internal || strings.Contains(err.Error(), "c2VjcmV0") {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAnExportHasThePackageManifestForm(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"csv.yaml": "a", "deep/crd.yaml": "b"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	described, err := describe(&index.Operator{Name: "web", DefaultChannel: "stable", Channels: []index.Channel{{Name: "stable", Head: "web.v1"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{"package.yaml": described}
+	left := int64(2)
+	if err := collect(files, dir, "1.0.0", &left); err != nil {
+		t.Fatal(err)
+	}
+	if err := collect(files, dir, "2.0.0", &left); sdk.CodeOf(err) != sdk.Invalid {
+		t.Errorf("over the limit: %v", err)
+	}
+	data, err := zipped(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := zipped(files)
+	if err != nil || !bytes.Equal(data, again) {
+		t.Errorf("a second time it differs: %v", err)
+	}
+	archive, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]string)
+	for _, f := range archive.File {
+		r, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, _ := io.ReadAll(r)
+		got[f.Name] = string(content)
+	}
+	want := map[string]string{
+		"package.yaml":   "packageName: web\nchannels:\n    - name: stable\n      currentCSV: web.v1\ndefaultChannel: stable\n",
+		"1.0.0/csv.yaml": "a", "1.0.0/deep/crd.yaml": "b",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if err := os.Symlink("csv.yaml", filepath.Join(dir, "same.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	left = 100
+	if err := collect(files, dir, "3.0.0", &left); err != nil || string(files["3.0.0/same.yaml"]) != "a" {
+		t.Errorf("a link within: %q, %v", files["3.0.0/same.yaml"], err)
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	left = 100
+	if err := collect(files, dir, "3.0.0", &left); sdk.CodeOf(err) != sdk.Invalid {
+		t.Errorf("a link: %v", err)
+	}
+}

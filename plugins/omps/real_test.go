@@ -8,89 +8,53 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/blang/semver/v4"
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zstd"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/iib-engine/iib/sdk/bundle/bundletest/published"
 )
 
 // perPackage is how many versions of a package are pushed: the highest ones.
 const perPackage = 3
 
-// realPackages are published operators in package-manifest form, made of the
-// bundles in the archive that IIB_REAL_BUNDLES names.
+// realPackages are published operators in package-manifest form.
 func realPackages(t *testing.T) map[string]map[string]string {
-	archive := os.Getenv("IIB_REAL_BUNDLES")
-	if archive == "" {
-		t.Skip("IIB_REAL_BUNDLES names no archive of published bundles")
-	}
 	versions := make(map[string][]string)
-	walk := func(visit func(pkg, version, name string, r io.Reader)) {
-		file, err := os.Open(archive)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		decoder, err := zstd.NewReader(file, zstd.WithDecoderMaxWindow(128<<20))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer decoder.Close()
-		for r := tar.NewReader(decoder); ; {
-			header, err := r.Next()
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			parts := strings.Split(path.Clean(header.Name), "/")
-			if len(parts) >= 5 && parts[3] == "manifests" && header.Typeflag == tar.TypeReg {
-				visit(parts[1], parts[2], strings.Join(parts[4:], "/"), r)
-			}
-		}
+	for b := range published.Bundles(t) {
+		versions[b.Package] = append(versions[b.Package], b.Version)
 	}
-	walk(func(pkg, version, _ string, _ io.Reader) {
-		if !slices.Contains(versions[pkg], version) {
-			versions[pkg] = append(versions[pkg], version)
-		}
-	})
 	for _, list := range versions {
-		slices.SortFunc(list, func(a, b string) int {
-			one, _ := semver.ParseTolerant(a)
-			two, _ := semver.ParseTolerant(b)
-			return two.Compare(one)
-		})
+		slices.SortStableFunc(list, func(a, b string) int { return published.Compare(b, a) })
 	}
 	packages := make(map[string]map[string]string)
 	heads := make(map[string]string)
-	walk(func(pkg, version, name string, r io.Reader) {
-		latest := versions[pkg][:min(perPackage, len(versions[pkg]))]
-		if !slices.Contains(latest, version) {
-			return
+	for b := range published.Bundles(t) {
+		latest := versions[b.Package][:min(perPackage, len(versions[b.Package]))]
+		if !slices.Contains(latest, b.Version) {
+			continue
 		}
-		data, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
+		if packages[b.Package] == nil {
+			packages[b.Package] = make(map[string]string)
 		}
-		if packages[pkg] == nil {
-			packages[pkg] = make(map[string]string)
+		for name, data := range b.Files {
+			name, isManifest := strings.CutPrefix(name, "manifests/")
+			if !isManifest {
+				continue
+			}
+			packages[b.Package][b.Version+"/"+name] = string(data)
+			var csv struct {
+				Kind     string
+				Metadata struct{ Name string }
+			}
+			if b.Version == latest[0] && yaml.Unmarshal(data, &csv) == nil && csv.Kind == "ClusterServiceVersion" {
+				heads[b.Package] = csv.Metadata.Name
+			}
 		}
-		packages[pkg][version+"/"+name] = string(data)
-		var csv struct {
-			Kind     string
-			Metadata struct{ Name string }
-		}
-		if version == latest[0] && yaml.Unmarshal(data, &csv) == nil && csv.Kind == "ClusterServiceVersion" {
-			heads[pkg] = csv.Metadata.Name
-		}
-	})
+	}
 	for pkg, files := range packages {
 		files["package.yaml"] = fmt.Sprintf("packageName: %s\nchannels:\n- name: stable\n  currentCSV: %s\n", pkg, heads[pkg])
 	}

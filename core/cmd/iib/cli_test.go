@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/iib-engine/iib/sdk/image/imagetest"
 )
 
 // cli runs the program as its user does, against the server.
@@ -62,6 +64,54 @@ func TestCommandLine(t *testing.T) {
 	if _, stderr, code := r.cli("list", "--server", "http://127.0.0.1:1"); code != exitFault || !strings.Contains(stderr, "does not answer") {
 		t.Errorf("a server that is not there: %d %s", code, stderr)
 	}
+}
+
+// Each type of request has a verb of its own.
+func TestVerbsSubmitRequests(t *testing.T) {
+	t.Parallel()
+	r := newReleases(t, startServer(t, ""))
+	index, other := r.emptyIndex("index:v4.14", fileBased, false), r.emptyIndex("other:v4.14", fileBased, false)
+	one, oneList := r.bundles(1, 2)
+	two, _ := r.bundles(2, 1)
+	operator := oneList[0].Package
+	common := []string{"--binary-image", r.base, "--wait"}
+	do := func(code int, words []string, arguments ...string) {
+		t.Helper()
+		r.want(code, words, append(arguments, common...)...)
+	}
+	do(exitOK, []string{"+ package " + operator, "+ bundle " + oneList[1].Name}, append([]string{"add", "--from-index", index, "--dry-run"}, one...)...)
+	do(exitFailed, []string{"problem:", "gone:v1", "would fail"}, "add", r.registry()+"/release/gone:v1", "--from-index", index, "--dry-run")
+	if found := r.contents(index); len(found) > 0 {
+		t.Fatalf("a dry run added %v", found)
+	}
+	do(exitOK, []string{"complete"}, append([]string{"add", "--from-index", index, "--overwrite", "--tag", "extra"}, one...)...)
+	if found := r.contents(index)[operator]; len(found) != 2 {
+		t.Errorf("the index has %v", found)
+	}
+	do(exitOK, []string{"complete"}, "add", two[0], "--from-index", other, "--overwrite")
+	do(exitOK, []string{"complete"}, "merge", other, "--into", index, "--scope", "prod")
+	do(exitOK, []string{"complete"}, "create-empty", index, "--fbc", "--label", "a=b")
+	r.want(exitOK, []string{"- package " + operator, "+ package"}, "diff", index, other)
+
+	schema := filepath.Join(t.TempDir(), "deprecations.json")
+	text := fmt.Sprintf(`{"schema": "olm.deprecations", "package": %q, "entries": [{"reference": {"schema": "olm.package"}, "message": "old"}]}`, operator)
+	if err := os.WriteFile(schema, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	do(exitOK, []string{"complete"}, "deprecate", operator, "--schema", schema, "--from-index", index, "--overwrite")
+	do(exitOK, []string{"complete"}, "rm", operator, "--from-index", index, "--overwrite")
+	if found := r.contents(index); len(found) > 0 {
+		t.Errorf("the index still has %v", found)
+	}
+	operand := r.push("operand:v1", imagetest.Image{})
+	bundle := r.bundle("etcd:v1", operand)
+	r.want(exitOK, []string{"complete"}, "regenerate", bundle, "--replace", operand+"="+operand, "--wait")
+	r.want(exitOK, []string{"complete"}, "related", bundle, "--wait")
+
+	r.want(exitUsage, []string{"--label", "= between"}, "create-empty", index, "--label", "a")
+	r.want(exitUsage, []string{"--auth-file", "no such file"}, "regenerate", bundle, "--auth-file", "/nonexistent")
+	r.want(exitFault, []string{"from_bundle_image"}, "regenerate", "not an image")
+	r.want(exitOK, []string{"__start_iib"}, "completion", "bash")
 }
 
 func TestReloadTogglesAPlugin(t *testing.T) {

@@ -28,7 +28,7 @@ func (f *clientFlags) register(c *cobra.Command) *cobra.Command {
 
 // newClientCommands returns the verbs for people who submit and follow requests.
 func newClientCommands() []*cobra.Command {
-	return []*cobra.Command{newSubmitCommand(), newGetCommand(), newListCommand(), newWaitCommand(), newLogsCommand(), newCancelCommand(), newTagCommand(), newOMPSCommand()}
+	return append(newRequestCommands(), newSubmitCommand(), newGetCommand(), newListCommand(), newWaitCommand(), newLogsCommand(), newCancelCommand(), newDiffCommand(), newTagCommand(), newOMPSCommand())
 }
 
 func newSubmitCommand() *cobra.Command {

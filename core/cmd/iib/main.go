@@ -68,7 +68,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
-	root.AddCommand(newServerCommand(), newWorkerCommand(), newValidateCommand(), newPluginCommand(), newTokenCommand())
+	root.AddCommand(newServerCommand(), newWorkerCommand(), newValidateCommand(), newSweepCommand(), newPluginCommand(), newTokenCommand())
 	root.AddCommand(newClientCommands()...)
 	root.AddCommand(newNotifierCommand(), newEventsCommand())
 	return root

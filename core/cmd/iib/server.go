@@ -268,6 +268,7 @@ func (s *server) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.engine.Reconcile(working) })
 	wg.Go(func() { s.engine.Deliver(working) })
+	wg.Go(func() { s.sweep(working) })
 	served := make(chan error, 1)
 	wg.Go(func() { served <- s.runQueues(working) })
 	var fault error

@@ -53,6 +53,7 @@ var technologies = map[string][]string{
 	"github.com/jackc/pgx/v5":                         {"core/store"},
 	"github.com/santhosh-tekuri/jsonschema/v6":        {"core/schema"},
 	"github.com/containers/image/v5":                  {"sdk/image"},
+	"go.opentelemetry.io/otel":                        {"core/tracing"},
 	"github.com/Azure/go-amqp":                        {"plugins/amqp-notify"},
 	"github.com/operator-framework/operator-registry": {"sdk/catalog", "sdk/index", "docs/"},
 }

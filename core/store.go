@@ -96,6 +96,9 @@ type Dispatch struct {
 	Epoch int64
 	// Wait is how long the request must not be started yet.
 	Wait time.Duration
+	// Trace is the span of the submission, as Tracer.Carry gives it, or empty.
+	// The store does not keep it: a repeated dispatch has none.
+	Trace string
 }
 
 // Events reads the outbox.

@@ -63,6 +63,9 @@ type Options struct {
 	// Observer is told of answers, and Metrics shows them at GET /metrics.
 	Observer Observer
 	Metrics  http.Handler
+	// Tracer records answers, below the caller's span if there is one; nil
+	// records nothing.
+	Tracer core.Tracer
 	// Version is the engine's, for its documentation.
 	Version string
 }
@@ -101,6 +104,9 @@ type server struct {
 // New returns the handler of everything the engine answers: the API, and the
 // services that plugins mount. It is safe for concurrent use.
 func New(o Options) http.Handler {
+	if o.Tracer == nil {
+		o.Tracer = core.Untraced{}
+	}
 	s := &server{Options: o}
 	router := mux.NewRouter().SkipClean(true)
 	router.Use(s.observed)

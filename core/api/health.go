@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+
+	"github.com/iib-engine/iib/core"
 )
 
 // Probe asks one part that the engine needs whether it is there.
@@ -22,6 +24,7 @@ const probeTimeout = 3 * time.Second
 // NewHealth returns the handler of a process that answers nothing but how it
 // is. It needs the Probes, the Metrics and the Logger alone.
 func NewHealth(o Options) http.Handler {
+	o.Tracer = core.Untraced{}
 	s := &server{Options: o}
 	router := mux.NewRouter().SkipClean(true)
 	s.healthRoutes(router)

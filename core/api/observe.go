@@ -1,6 +1,8 @@
 package api
 
 import (
+	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -9,6 +11,9 @@ import (
 
 // mountedRoute stands for the paths of services, which are theirs to count.
 const mountedRoute = "mounted"
+
+// unwatched are the routes that are asked all the time, and have no spans.
+var unwatched = map[string]bool{"/livez": true, "/readyz": true, "/metrics": true, "/api/v1/healthcheck": true}
 
 // Observer is told of each answer. The route is a pattern, or "mounted" for
 // paths that are not the API's own.
@@ -22,15 +27,26 @@ func (s *server) observed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		watch := &statusWatch{ResponseWriter: w}
+		route := mountedRoute
+		if current := mux.CurrentRoute(r); current != nil {
+			route, _ = current.GetPathTemplate()
+		}
+		ended := func(error) {}
+		if !unwatched[route] {
+			ctx := s.Tracer.Continue(r.Context(), r.Header.Get("traceparent"))
+			ctx, ended = s.Tracer.Span(ctx, knownMethod(r.Method)+" "+route, slog.String("http.request.id", r.Header.Get(RequestIDHeader)))
+			r = r.WithContext(ctx)
+		}
 		defer func() {
-			route := mountedRoute
-			if current := mux.CurrentRoute(r); current != nil {
-				route, _ = current.GetPathTemplate()
-			}
 			if watch.status == 0 {
 				watch.status = http.StatusOK
 			}
 			took := time.Since(began)
+			if watch.status >= http.StatusInternalServerError {
+				ended(fmt.Errorf("status %d", watch.status))
+			} else {
+				ended(nil)
+			}
 			s.Observer.Answered(route, knownMethod(r.Method), watch.status, took)
 			logger(r).Debug("answered", "method", r.Method, "path", r.URL.Path, "status", watch.status, "took", took)
 		}()

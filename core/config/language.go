@@ -329,11 +329,11 @@ var apiBlock = Block{
 
 var tracingBlock = Block{
 	Name: "tracing",
-	Doc:  "OpenTelemetry traces of requests through API, queue, worker and plugins. Without this block there are none. This is not in force yet.",
+	Doc:  "OpenTelemetry traces of requests through API, queue, worker and plugins. Without this block there are none.",
 	Schema: Schema{Attributes: []Attribute{
 		{
 			Name: "endpoint", Type: String, Required: true, form: webForm, restart: true,
-			Doc: "The OTLP endpoint to send traces to.",
+			Doc: "The address of the collector, which takes OTLP over HTTP: `https://collector.example.com:4318`. Without a path, traces go to `/v1/traces`.",
 		},
 		{
 			Name: "service_name", Type: String, Default: `"iib"`, restart: true,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,10 +47,12 @@ func (h *jobHost) Build(ctx context.Context, spec *sdk.ImageSpec) (*sdk.BuiltIma
 	var wg sync.WaitGroup
 	for i, arch := range whole.Arches {
 		wg.Go(func() {
-			digests[i], errs[i] = builder.Build(ctx, &sdk.BuildSpec{
+			call, ended := h.span(ctx, "builder "+builder.Plugin, slog.String("iib.arch", arch))
+			digests[i], errs[i] = builder.Build(call, &sdk.BuildSpec{
 				ImageSpec: whole, Arch: arch, BaseAccess: base, PushAccess: push,
 				CacheDir: h.engine.CacheDir, Workspace: h.dir,
 			})
+			ended(errs[i])
 			if errs[i] != nil {
 				cancel()
 			}
@@ -111,14 +114,16 @@ func within(dir, path string) bool {
 // Publish moves tags under the lock of what is overwritten. The digest is
 // compared under the lock, and the claim is renewed just before the tag moves,
 // so that a worker that lost its request moves nothing.
-func (h *jobHost) Publish(ctx context.Context, p *sdk.Publication) (*sdk.Published, error) {
+func (h *jobHost) Publish(ctx context.Context, p *sdk.Publication) (published *sdk.Published, err error) {
+	ctx, ended := h.span(ctx, "publish")
+	defer func() { ended(err) }()
 	images := h.engine.Images
 	_, digest, ok := strings.Cut(p.Image, "@")
 	if !ok {
 		return nil, sdk.Errorf(sdk.Internal, "publish %s: the image is not pinned by digest", p.Image)
 	}
 	own := images.BuildTag(fmt.Sprint(h.request.ID))
-	published := &sdk.Published{
+	published = &sdk.Published{
 		InternalCopy:         own,
 		InternalCopyResolved: images.BuildRepository() + "@" + digest,
 		IndexImage:           images.ReaderSpec(own),

@@ -46,6 +46,8 @@ type Options struct {
 	// Judge applies a handler's description to a submission, where its plugin
 	// does not judge them; if it is nil they are accepted as they are.
 	Judge func(doc *sdk.HandlerDoc, sub *sdk.Submission) error
+	// Tracer records what requests do; nil records nothing.
+	Tracer core.Tracer
 	// Ended is told of each request that ended here, if it is not nil.
 	Ended func(r *core.Request, state core.State)
 }
@@ -104,6 +106,9 @@ type Engine struct {
 func New(o Options) *Engine {
 	if o.Lease == 0 {
 		o.Lease = DefaultLease
+	}
+	if o.Tracer == nil {
+		o.Tracer = core.Untraced{}
 	}
 	e := &Engine{Options: o, runs: make(map[int64]*run), changed: newBroadcast(), lineup: newBroadcast(), previews: make(chan struct{}, maxPreviews)}
 	e.settings.Store(o.Settings)

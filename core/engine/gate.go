@@ -44,7 +44,9 @@ func (h *jobHost) Gate(ctx context.Context, images []sdk.Image) error {
 func (h *jobHost) ask(ctx context.Context, gate core.Gate, request *sdk.GateRequest) (sdk.Verdict, error) {
 	pause := 250 * time.Millisecond
 	for attempt := 1; ; attempt++ {
-		verdict, err := gate.Check(ctx, request)
+		call, ended := h.span(ctx, "gate "+gate.Plugin)
+		verdict, err := gate.Check(call, request)
+		ended(err)
 		if sdk.CodeOf(err) != sdk.Unavailable || attempt == gateAttempts {
 			return verdict, err
 		}

@@ -139,7 +139,10 @@ func (h *jobHost) Customize(ctx context.Context, organization string, bundle *sd
 			break
 		}
 		h.log.line(sdk.LevelInfo, "customization "+step.Name)
-		if err := step.Customize(ctx, bundle); err != nil {
+		call, ended := h.span(ctx, "customizer "+step.Plugin+" "+step.Name)
+		err := step.Customize(call, bundle)
+		ended(err)
+		if err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,6 +39,8 @@ type run struct {
 	dir      string
 	// outcome is the reason that the handler wants for its complete request.
 	outcome string
+	// trace is the span of the run, for calls of the plugin that do not know it.
+	trace string
 	// unknownTold is set when the organization is known to be unknown.
 	unknownTold atomic.Bool
 	cancel      context.CancelCauseFunc
@@ -78,6 +81,9 @@ func (e *Engine) Run(ctx context.Context, id int64) {
 		defer close(renewed)
 		r.renew(running)
 	}()
+	running, ended := e.Tracer.Span(running, "run "+request.Type, slog.Int64("iib.request.id", id),
+		slog.Int64("iib.attempt", int64(request.Attempt)), slog.String("iib.queue", request.Queue), slog.String("iib.worker", e.Worker))
+	r.trace = e.Tracer.Carry(running)
 	timeout := settings.Queue(request.Queue).Timeout
 	timer := time.AfterFunc(timeout, func() { cancel(errTimeout) })
 
@@ -87,6 +93,7 @@ func (e *Engine) Run(ctx context.Context, id int64) {
 		err = cause
 	}
 	r.end(keep, err)
+	ended(err)
 	cancel(nil)
 	<-renewed
 	r.clean()
@@ -152,11 +159,19 @@ func (r *run) handle(ctx context.Context) error {
 		return sdk.Errorf(sdk.Unavailable, "make the workspace of request %d: %v", r.request.ID, err)
 	}
 	job := sdk.NewJob(r.request.Request, r.dir, e.CacheDir, &jobHost{r})
-	if err := r.handler.Handle(ctx, job); err != nil {
+	ctx, ended := r.span(ctx, "handler "+r.handler.Plugin)
+	err = r.handler.Handle(ctx, job)
+	ended(err)
+	if err != nil {
 		return err
 	}
 	r.outcome = job.Outcome()
 	return nil
+}
+
+// span begins a span below that of the run.
+func (r *run) span(ctx context.Context, name string, attributes ...slog.Attr) (context.Context, func(error)) {
+	return r.engine.Tracer.Span(r.engine.Tracer.Continue(ctx, r.trace), name, attributes...)
 }
 
 // end writes the attempt's outcome, as long as the claim is held.

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -137,7 +136,7 @@ func (q *Queue) Enqueue(ctx context.Context, d core.Dispatch) error {
 		}
 		task = taskID(id, known.repeats)
 	}
-	payload, err := json.Marshal(d.Request)
+	payload, err := encode(d)
 	if err != nil {
 		return sdk.Errorf(sdk.Internal, "encode dispatch %s: %v", id, err)
 	}

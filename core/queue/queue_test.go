@@ -23,7 +23,8 @@ type worker struct {
 	hold chan struct{}
 }
 
-func (w *worker) run(ctx context.Context, request int64) {
+func (w *worker) run(ctx context.Context, d core.Dispatch) {
+	request := d.Request
 	w.mu.Lock()
 	w.ran = append(w.ran, request)
 	w.now++

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/sdk"
 )
 
@@ -22,11 +22,12 @@ type Spec struct {
 
 // Serve calls run for every request that waits on one of the queues, each in a
 // goroutine of its own, until ctx ends; then it waits for the calls to return.
+// Of the dispatch it is told the request and the trace.
 // The context of run is ctx, not asynq's: asynq gives up on a task whose
 // context has ended without waiting for it.
 //
 // asynq bounds concurrency per server, so each queue is a server of its own.
-func (q *Queue) Serve(ctx context.Context, specs []Spec, run func(ctx context.Context, request int64)) error {
+func (q *Queue) Serve(ctx context.Context, specs []Spec, run func(ctx context.Context, d core.Dispatch)) error {
 	servers := make([]*asynq.Server, 0, len(specs))
 	stop := func() {
 		var wg sync.WaitGroup
@@ -46,11 +47,11 @@ func (q *Queue) Serve(ctx context.Context, specs []Spec, run func(ctx context.Co
 			LogLevel:        asynq.WarnLevel,
 		})
 		handler := asynq.HandlerFunc(func(_ context.Context, task *asynq.Task) error {
-			var request int64
-			if err := json.Unmarshal(task.Payload(), &request); err != nil {
+			d, err := decode(task.Payload())
+			if err != nil {
 				return fmt.Errorf("decode the payload of a task: %w", asynq.SkipRetry)
 			}
-			run(ctx, request)
+			run(ctx, d)
 			return nil
 		})
 		if err := server.Start(handler); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/core/config"
 	"github.com/iib-engine/iib/core/plugin"
 )
@@ -122,7 +123,9 @@ func (s *server) runQueues(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return s.queue.Serve(ctx, queueSpecs(s.config.Load(), s.roles.queues), s.engine.Run)
+	return s.queue.Serve(ctx, queueSpecs(s.config.Load(), s.roles.queues), func(ctx context.Context, d core.Dispatch) {
+		s.engine.Run(s.tracer.Continue(ctx, d.Trace), d.Request)
+	})
 }
 
 func queueNames(c *config.Config) []string {

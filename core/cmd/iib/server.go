@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/core/api"
 	"github.com/iib-engine/iib/core/artifact"
 	"github.com/iib-engine/iib/core/config"
@@ -31,6 +32,7 @@ import (
 	"github.com/iib-engine/iib/core/schema"
 	"github.com/iib-engine/iib/core/store"
 	"github.com/iib-engine/iib/core/tags"
+	"github.com/iib-engine/iib/core/tracing"
 	"github.com/iib-engine/iib/sdk"
 )
 
@@ -109,6 +111,7 @@ type server struct {
 	config   atomic.Pointer[config.Config]
 	identity atomic.Pointer[api.Identity]
 	metrics  *metrics.Metrics
+	tracer   core.Tracer
 	log      *slog.Logger
 	// listener is nil in a worker that listens nowhere.
 	listener net.Listener
@@ -148,6 +151,9 @@ func newServer(ctx context.Context, c *config.Config, r duties, logs io.Writer) 
 	if err := s.listen(c); err != nil {
 		return nil, err
 	}
+	if s.tracer, err = newTracer(ctx, c, s.log); err != nil {
+		return nil, err
+	}
 	keys, err := loadKeys(c.Secrets)
 	if err != nil {
 		return nil, err
@@ -183,7 +189,7 @@ func newServer(ctx context.Context, c *config.Config, r duties, logs io.Writer) 
 		Logs: s.files.Logs(), Artifacts: s.files, Settings: engineSettings(c, s.url), Worker: workerName(),
 		WorkDir: s.work.path, CacheDir: shared, Logger: s.log,
 		Judge: schema.Judge,
-		Ended: s.metrics.Ended,
+		Ended: s.metrics.Ended, Tracer: s.tracer,
 	})
 	hosts.engine = s.engine
 	answer := api.NewHealth
@@ -194,7 +200,7 @@ func newServer(ctx context.Context, c *config.Config, r duties, logs io.Writer) 
 		Handler: answer(api.Options{
 			Engine: s.engine, Store: s.store, Roster: s.roster, Logs: s.files.Logs(), Artifacts: s.files,
 			Identity: func() api.Identity { return *s.identity.Load() }, Settings: func() *api.Settings { return apiSettings(s.config.Load()) }, Logger: s.log,
-			Probes: s.probes(), Observer: s.metrics, Metrics: s.metrics.Handler(), Version: version(),
+			Probes: s.probes(), Observer: s.metrics, Metrics: s.metrics.Handler(), Tracer: s.tracer, Version: version(),
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -371,6 +377,9 @@ func (s *server) close() {
 	}
 	if s.listener != nil {
 		_ = s.listener.Close()
+	}
+	if t, ok := s.tracer.(*tracing.Tracer); ok {
+		t.Close()
 	}
 }
 

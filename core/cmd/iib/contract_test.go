@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -480,10 +481,19 @@ func hangingRegistry(t *testing.T) string {
 	}
 	t.Cleanup(func() { _ = listener.Close() })
 	go func() {
+		// A connection that nobody refers to is closed by the collector.
+		var open []net.Conn
+		defer func() {
+			for _, c := range open {
+				_ = c.Close()
+			}
+		}()
 		for {
-			if _, err := listener.Accept(); err != nil {
+			c, err := listener.Accept()
+			if err != nil {
 				return
 			}
+			open = append(open, c)
 		}
 	}()
 	return listener.Addr().String()
@@ -511,18 +521,23 @@ user "patient@DOMAIN.LOCAL" { queue = "patient" }
 // TestContract runs the tables against a server where callers have to log in,
 // that has no default for binary_image, and that keeps files.
 func TestContract(t *testing.T) {
-	config := graphModes(shippedWithout(t, `identity "none" {}`)) + contractConfig + patientQueue
+	config := graphModes(shippedWithout(t, `identity "none" {}`)) + contractConfig + patientQueue + actor(t, t.TempDir(), "handler", "actor-scribe")
 	p := startWith(t, config, t.TempDir())
-	// Whatever patient submits from now on waits behind this.
-	status, _, answer := p.do(http.MethodPost, "/api/v1/builds/add",
-		fmt.Sprintf(`{"from_index":"%s/i:1","binary_image":"q.invalid/bin:1"}`, hangingRegistry(t)), map[string]string{identityHeader: patient})
+	// Whatever patient submits from now on waits behind this, for hours.
+	status, _, answer := p.do(http.MethodPost, "/api/v1/builds/lines", `{"lines":100000,"milliseconds":1000}`, map[string]string{identityHeader: patient})
 	if status != http.StatusCreated {
 		t.Fatalf("%d: %s", status, answer)
 	}
-	for range poll(t) {
-		if _, data := p.get("/api/v1/builds/1"); bytes.Contains(data, []byte("Resolving")) {
-			break
-		}
+	log, err := http.Get(p.url + "/api/v1/builds/1/logs?follow=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(log.Body)
+	for lines.Scan() && !strings.Contains(lines.Text(), "line 0") {
+	}
+	_ = log.Body.Close()
+	if !strings.Contains(lines.Text(), "line 0") {
+		t.Fatalf("the queue is not held: %d %s %v", log.StatusCode, lines.Text(), lines.Err())
 	}
 	d := readOpenAPI(t, p)
 	c := &contract{t: t, p: p, check: d.check}

@@ -21,10 +21,13 @@ import (
 // perPackage is how many versions of a package are pushed: the highest ones.
 const perPackage = 3
 
+// atMost bounds the packages that are tried.
+var atMost = published.All
+
 // realPackages are published operators in package-manifest form.
 func realPackages(t *testing.T) map[string]map[string]string {
 	versions := make(map[string][]string)
-	for b := range published.Bundles(t) {
+	for b := range published.Bundles(t, atMost) {
 		versions[b.Package] = append(versions[b.Package], b.Version)
 	}
 	for _, list := range versions {
@@ -32,7 +35,7 @@ func realPackages(t *testing.T) map[string]map[string]string {
 	}
 	packages := make(map[string]map[string]string)
 	heads := make(map[string]string)
-	for b := range published.Bundles(t) {
+	for b := range published.Bundles(t, atMost) {
 		latest := versions[b.Package][:min(perPackage, len(versions[b.Package]))]
 		if !slices.Contains(latest, b.Version) {
 			continue

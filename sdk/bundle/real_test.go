@@ -21,7 +21,7 @@ import (
 // manifests calls visit with the annotations and CSVs of every published bundle,
 // until it has seen enough.
 func manifests(t *testing.T, visit func(name string, files map[string]string) (more bool)) {
-	for b := range published.Bundles(t) {
+	for b := range published.Bundles(t, published.All) {
 		files := make(map[string]string)
 		for name, data := range b.Files {
 			if path.Dir(name) == metadataDir || bytes.Contains(data, []byte("kind: "+kindCSV)) {

@@ -19,22 +19,19 @@ import (
 	"github.com/iib-engine/iib/sdk/catalog/catalogtest/opm"
 )
 
-// realPackages is how many of the published packages are tried, 0 for all.
-var realPackages = 0
+// realPackages is how many of the published packages are tried.
+var realPackages = published.All
 
 // realVersions bounds the versions of a package that are tried, the oldest
 // first: operator-registry takes the longer for each the more there are.
 var realVersions = flag.Int("real-versions", 8, "how many versions of a published package to add, 0 for all")
 
 func TestRealPackagesAreAsOperatorRegistryMakesThem(t *testing.T) {
-	packages := published.Packages(t)
-	if len(packages) < 40 {
+	packages := published.Packages(t, realPackages)
+	if len(packages) < min(40, realPackages) {
 		t.Fatalf("only %d packages", len(packages))
 	}
 	names := slices.Sorted(maps.Keys(packages))
-	if realPackages > 0 {
-		names = names[:realPackages]
-	}
 	for _, pkg := range names {
 		dirs := packages[pkg]
 		if n := *realVersions; n > 0 && len(dirs) > n {

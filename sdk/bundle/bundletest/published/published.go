@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -31,16 +32,26 @@ type Bundle struct {
 	Files            map[string][]byte
 }
 
-// Bundles yields the bundles in the archive's order. Without an archive the
-// test is skipped.
-func Bundles(t testing.TB) iter.Seq[Bundle] {
+// All is the number of packages for those who want all.
+const All = math.MaxInt
+
+// Bundles yields the bundles of the archive's first packages, in its order.
+// Without an archive the test is skipped.
+func Bundles(t testing.TB, packages int) iter.Seq[Bundle] {
 	t.Helper()
 	archive := os.Getenv("IIB_REAL_BUNDLES")
 	if archive == "" {
 		t.Skip("IIB_REAL_BUNDLES does not name an archive of published bundles")
 	}
 	return func(yield func(Bundle) bool) {
-		if err := read(archive, yield); err != nil {
+		seen, last := 0, ""
+		err := read(archive, func(b Bundle) bool {
+			if b.Package != last {
+				seen, last = seen+1, b.Package
+			}
+			return seen <= packages && yield(b)
+		})
+		if err != nil {
 			t.Fatalf("read %s: %v", archive, err)
 		}
 	}
@@ -107,23 +118,23 @@ func (b *Bundle) Write(dir string) error {
 	return nil
 }
 
-// Packages unpacks the bundles into directories and returns those of each
-// package in version order.
-func Packages(t testing.TB) map[string][]string {
+// Packages unpacks the bundles of the archive's first packages into directories
+// and returns those of each package in version order.
+func Packages(t testing.TB, packages int) map[string][]string {
 	t.Helper()
 	root := t.TempDir()
-	packages := make(map[string][]string)
-	for b := range Bundles(t) {
+	found := make(map[string][]string)
+	for b := range Bundles(t, packages) {
 		dir := filepath.Join(root, b.Package, b.Version)
 		if err := b.Write(dir); err != nil {
 			t.Fatal(err)
 		}
-		packages[b.Package] = append(packages[b.Package], dir)
+		found[b.Package] = append(found[b.Package], dir)
 	}
-	for _, dirs := range packages {
+	for _, dirs := range found {
 		slices.SortStableFunc(dirs, func(a, b string) int { return Compare(filepath.Base(a), filepath.Base(b)) })
 	}
-	return packages
+	return found
 }
 
 // Compare orders versions; those that are none stay as the archive has them.

@@ -81,13 +81,13 @@ func (e *Engine) Run(ctx context.Context, id int64) {
 		defer close(renewed)
 		r.renew(running)
 	}()
-	running, ended := e.Tracer.Span(running, "run "+request.Type, slog.Int64("iib.request.id", id),
+	traced, ended := e.Tracer.Span(running, "run "+request.Type, slog.Int64("iib.request.id", id),
 		slog.Int64("iib.attempt", int64(request.Attempt)), slog.String("iib.queue", request.Queue), slog.String("iib.worker", e.Worker))
-	r.trace = e.Tracer.Carry(running)
+	r.trace = e.Tracer.Carry(traced)
 	timeout := settings.Queue(request.Queue).Timeout
 	timer := time.AfterFunc(timeout, func() { cancel(errTimeout) })
 
-	err = r.handle(running)
+	err = r.handle(traced)
 	timer.Stop()
 	if cause := context.Cause(running); cause != nil {
 		err = cause

@@ -9,8 +9,6 @@ LDFLAGS := -s -w
 
 .PHONY: help build run demo test fuzz long bench soak check generate clean
 
-.PHONY: help build run demo test long bench check generate clean
-
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 

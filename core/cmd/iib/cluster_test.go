@@ -37,13 +37,13 @@ func startCluster(t *testing.T, workers int, extra string) *cluster {
 	}
 	c := &cluster{
 		config: filepath.Join(t.TempDir(), "iib.hcl"),
-		env:    []string{"IIB_DATABASE_URL=" + postgres.Database(), "IIB_REDIS_URL=" + redis},
+		env:    []string{"IIB_DATABASE_URL=" + postgres.Database(), "IIB_REDIS_URL=" + redis, "IIB_TEST_KEY=" + strings.Repeat("5e", 32)},
 	}
 	address := freeAddress(t)
 	config := shippedWithout(t, "server {") // the block begins again below
 	config = strings.Replace(config, "  # The API answers here.", "server {\n  external_url = \"http://"+address+"\"\n\n  # The API answers here.", 1)
 	config = strings.Replace(config, "registry {", fmt.Sprintf("registry {\n  address    = %q\n  plain_http = [%q]\n", address, address), 1)
-	config += fmt.Sprintf("artifacts {\n  dir = %q\n}\nsecrets {\n  key = %q\n}\n%s", t.TempDir(), strings.Repeat("5e", 32), extra)
+	config += fmt.Sprintf("artifacts {\n  dir = %q\n}\nsecrets {\n  key = env(\"IIB_TEST_KEY\")\n}\n%s", t.TempDir(), extra)
 	if err := os.WriteFile(c.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,8 @@ func TestOneAPIAndTwoWorkers(t *testing.T) {
 		{"a worker that is stopped hands its request back", "1", (*process).stop},
 	} {
 		t.Run(end.name, func(t *testing.T) {
-			specs, list := c.bundles(20+i, 1) // what a worker has seen is not read again
+			// What a worker has read before it need not read again.
+			specs, list := c.bundles(20+i, 1)
 			index := c.emptyIndex("held-"+end.attempt+":v4.14", fileBased, false)
 			host, waits, open := c.held(specs[0])
 			status, answer := c.post("/api/v1/builds/add", map[string]any{

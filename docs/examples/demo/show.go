@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/operator-framework/operator-registry/alpha/declcfg"
@@ -45,6 +46,9 @@ func show(ctx context.Context, client *image.Client, b *build) error {
 	if len(catalog.Packages) == 0 {
 		return errors.New("the catalog has no packages")
 	}
+	// Files are read beside each other, so the order is any.
+	slices.SortFunc(catalog.Packages, func(a, b declcfg.Package) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(catalog.Channels, func(a, b declcfg.Channel) int { return strings.Compare(a.Name, b.Name) })
 	fmt.Println("catalog")
 	for _, p := range catalog.Packages {
 		fmt.Printf("  %s (default channel %s)\n", p.Name, p.DefaultChannel)

@@ -83,6 +83,24 @@ type Change struct {
 	Fields map[string]json.RawMessage
 	// Images are pull specs among Fields, for the list filters.
 	Images []string
+	// Settle, if it is set, returns what becomes of Fields where the request
+	// shows current. The store calls it in the transaction of the change, with
+	// nothing in between, and perhaps more than once; it changes neither map.
+	Settle func(current, fields map[string]json.RawMessage) (map[string]json.RawMessage, error)
+}
+
+// Settled returns the change for a request that shows current.
+func (c *Change) Settled(current map[string]json.RawMessage) (*Change, error) {
+	if c.Settle == nil {
+		return c, nil
+	}
+	fields, err := c.Settle(current, c.Fields)
+	if err != nil {
+		return nil, err
+	}
+	settled := *c
+	settled.Fields, settled.Settle = fields, nil
+	return &settled, nil
 }
 
 // Claim is a worker's right to run a request. Writes carry it; the store

@@ -2,44 +2,46 @@ package core
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 
 	"github.com/iib-engine/iib/sdk"
 )
 
-// Settle adapts a change that an outside worker reports to what the request
-// shows already (API contract, sections 3.6 and 5.3): mappings add up, and a
-// field in the singular, such as fbc_fragment, is the older form of the list
-// in the plural and takes its place.
-func Settle(handler *HandlerType, current map[string]json.RawMessage, change *Change) error {
-	for _, doc := range handler.Doc.Fields {
+// Settle returns what becomes of the fields that an outside worker reports for
+// a request that shows current (API contract, sections 3.6 and 5.3): mappings
+// add up, and a field in the singular, such as fbc_fragment, is the older form
+// of the list in the plural and takes its place. It is a Change's Settle.
+func (h *HandlerType) Settle(current, reported map[string]json.RawMessage) (map[string]json.RawMessage, error) {
+	fields := maps.Clone(reported)
+	for _, doc := range h.Doc.Fields {
 		var err error
 		switch doc.Shape {
 		case sdk.ShapeMapping:
-			err = settleMapping(doc.Name, current, change)
+			err = settleMapping(doc.Name, current, fields)
 		case sdk.ShapeImage:
-			if list, ok := handler.Field(doc.Name + "s"); ok && list.Image {
-				err = settleForm(doc.Name, list.Name, current, change)
+			if list, ok := h.Field(doc.Name + "s"); ok && list.Image {
+				err = settleForm(doc.Name, list.Name, current, fields)
 			}
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return fields, nil
 }
 
 // settleMapping adds to what is mapped already. An image belongs to the name
 // that it was reported for last, and only the request's own bundles are kept.
-func settleMapping(name string, current map[string]json.RawMessage, change *Change) error {
-	if change.Fields[name] == nil {
+func settleMapping(name string, current, fields map[string]json.RawMessage) error {
+	if fields[name] == nil {
 		return nil
 	}
 	var known, reported map[string][]string
 	var own []string
 	_ = json.Unmarshal(current[name], &known)
 	_ = json.Unmarshal(current["bundles"], &own)
-	if err := json.Unmarshal(change.Fields[name], &reported); err != nil {
+	if err := json.Unmarshal(fields[name], &reported); err != nil {
 		return sdk.Errorf(sdk.Internal, "decode field %s: %v", name, err)
 	}
 	settled := make(map[string][]string)
@@ -61,15 +63,15 @@ func settleMapping(name string, current map[string]json.RawMessage, change *Chan
 			}
 		}
 	}
-	return put(change, name, settled)
+	return put(fields, name, settled)
 }
 
 // settleForm shows the older form of a list once its field has a value: the
 // list is empty then, and what the first entry was resolved to stands beside
 // the older field.
-func settleForm(one, many string, current map[string]json.RawMessage, change *Change) error {
+func settleForm(one, many string, current, fields map[string]json.RawMessage) error {
 	latest := func(name string) json.RawMessage {
-		if value, ok := change.Fields[name]; ok {
+		if value, ok := fields[name]; ok {
 			return value
 		}
 		return current[name]
@@ -83,23 +85,23 @@ func settleForm(one, many string, current map[string]json.RawMessage, change *Ch
 	_ = json.Unmarshal(latest(one+"_resolved"), &resolved)
 	_ = json.Unmarshal(latest(many+"_resolved"), &list)
 	if resolved == nil && len(list) > 0 {
-		if err := put(change, one+"_resolved", list[0]); err != nil {
+		if err := put(fields, one+"_resolved", list[0]); err != nil {
 			return err
 		}
 	}
 	for _, name := range []string{many, many + "_resolved"} {
-		if err := put(change, name, []string{}); err != nil {
+		if err := put(fields, name, []string{}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func put(change *Change, name string, value any) error {
+func put(fields map[string]json.RawMessage, name string, value any) error {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return sdk.Errorf(sdk.Internal, "encode field %s: %v", name, err)
 	}
-	change.Fields[name] = data
+	fields[name] = data
 	return nil
 }

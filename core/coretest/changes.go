@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -204,10 +206,59 @@ func testTransitions(t *testing.T, open func(t *testing.T) core.Store) {
 			t.Errorf("got %+v", got)
 		}
 	})
+	t.Run("that depends on what there is sees every other", func(t *testing.T) { testSettle(t, s) })
 	t.Run("of an unknown request is not found", func(t *testing.T) {
 		_, err := s.Patch(t.Context(), 1<<40, &core.Change{})
 		wantCode(t, "Patch", err, sdk.NotFound, "")
 	})
+}
+
+// testSettle has many add an entry to one field at the same time.
+func testSettle(t *testing.T, s *subject) {
+	const writers = 16
+	r := s.one()
+	var wg sync.WaitGroup
+	for i := range writers {
+		wg.Go(func() {
+			_, err := s.Patch(t.Context(), r.ID, &core.Change{
+				Fields: map[string]json.RawMessage{"list": json.RawMessage(strconv.Itoa(i))},
+				Settle: func(current, fields map[string]json.RawMessage) (map[string]json.RawMessage, error) {
+					var list []json.RawMessage
+					if current["list"] != nil {
+						if err := json.Unmarshal(current["list"], &list); err != nil {
+							return nil, err
+						}
+					}
+					all, err := json.Marshal(append(list, fields["list"]))
+					return map[string]json.RawMessage{"list": all}, err
+				},
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	var list []int
+	if err := json.Unmarshal(s.request(r.ID).Fields["list"], &list); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(list)
+	for i := range writers {
+		if len(list) != writers || list[i] != i {
+			t.Fatalf("%d writers left %v", writers, list)
+		}
+	}
+	refusal := sdk.Errorf(sdk.Invalid, "no")
+	before := s.request(r.ID)
+	_, err := s.Patch(t.Context(), r.ID, &core.Change{
+		Arches: []string{"s390x"},
+		Settle: func(map[string]json.RawMessage, map[string]json.RawMessage) (map[string]json.RawMessage, error) {
+			return nil, refusal
+		},
+	})
+	wantCode(t, "Patch", err, sdk.Invalid, "")
+	wantSame(t, "the request", s.request(r.ID), before)
 }
 
 func testCancel(t *testing.T, open func(t *testing.T) core.Store) {

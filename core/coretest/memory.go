@@ -231,6 +231,10 @@ func (m *Memory) Change(_ context.Context, claim core.Claim, change *core.Change
 }
 
 func (m *Memory) apply(r *memoryRequest, change *core.Change) (*core.Request, error) {
+	change, err := change.Settled(r.Fields)
+	if err != nil {
+		return nil, err
+	}
 	newest := r.State()
 	if change.State == "" && change.Reason != "" {
 		return nil, sdk.FieldErrorf("state", "a reason comes with a state")

@@ -34,9 +34,7 @@ func (e *Engine) Patch(ctx context.Context, id int64, keys map[string]json.RawMe
 	if err := readState(keys, change); err != nil {
 		return nil, err
 	}
-	if err := core.Settle(&handler.HandlerType, request.Fields, change); err != nil {
-		return nil, err
-	}
+	change.Settle = handler.HandlerType.Settle
 	request, err = e.Store.Patch(ctx, id, change)
 	if err == nil {
 		e.changed.wake()

@@ -49,7 +49,11 @@ func (s *Store) change(ctx context.Context, id int64, change *core.Change, allow
 		if err := allow(g); err != nil {
 			return err
 		}
-		if err := t.apply(g, change); err != nil {
+		settled, err := g.settled(change)
+		if err != nil {
+			return err
+		}
+		if err := t.apply(g, settled); err != nil {
 			return err
 		}
 		r, err = t.request(id)
@@ -115,6 +119,18 @@ func (t *tx) target(id int64) (*target, error) {
 	}
 	g.lease = time.Duration(lease) * time.Microsecond
 	return g, err
+}
+
+// settled returns the change for what the request shows.
+func (g *target) settled(change *core.Change) (*core.Change, error) {
+	if change.Settle == nil {
+		return change, nil
+	}
+	var current map[string]json.RawMessage
+	if err := decode(g.fields, &current); err != nil {
+		return nil, err
+	}
+	return change.Settled(current)
 }
 
 // holds returns an error unless the claim is the one that the request is under.

@@ -29,6 +29,11 @@ type Changes struct {
 
 	EdgesAdded   []Edge `json:"edges_added,omitempty"`
 	EdgesRemoved []Edge `json:"edges_removed,omitempty"`
+
+	// DeprecationsAdded and DeprecationsRemoved are entries of a file-based
+	// package's deprecations; one whose message changed is in both.
+	DeprecationsAdded   []Deprecation `json:"deprecations_added,omitempty"`
+	DeprecationsRemoved []Deprecation `json:"deprecations_removed,omitempty"`
 }
 
 // Change is a value before and after.
@@ -46,11 +51,19 @@ type Edge struct {
 	To      string `json:"to"`
 }
 
+// Deprecation is an entry of a package's deprecations: a message about the
+// package, or about the channel or bundle of that name.
+type Deprecation struct {
+	Schema  string `json:"schema"`
+	Name    string `json:"name,omitempty"`
+	Message string `json:"message"`
+}
+
 // Empty reports whether nothing changed.
 func (c *Changes) Empty() bool {
 	return !c.Added && !c.Removed && c.DefaultChannel == nil &&
 		len(c.ChannelsAdded)+len(c.ChannelsRemoved)+len(c.BundlesAdded)+len(c.BundlesRemoved)+len(c.BundlesChanged)+
-			len(c.EdgesAdded)+len(c.EdgesRemoved) == 0
+			len(c.EdgesAdded)+len(c.EdgesRemoved)+len(c.DeprecationsAdded)+len(c.DeprecationsRemoved) == 0
 }
 
 // Diff compares two states of a package. Either may be nil or empty. All lists
@@ -70,6 +83,7 @@ func Diff(before, after *Package) (*Changes, error) {
 	}
 	c.ChannelsAdded, c.ChannelsRemoved = compareSets(old.channels, now.channels, cmp.Compare[string])
 	c.EdgesAdded, c.EdgesRemoved = compareSets(old.edges, now.edges, compareEdges)
+	c.DeprecationsAdded, c.DeprecationsRemoved = compareSets(old.deprecations, now.deprecations, compareDeprecations)
 	for _, name := range slices.Sorted(maps.Keys(now.bundles)) {
 		was, ok := old.bundles[name]
 		switch is := now.bundles[name]; {
@@ -93,6 +107,7 @@ type description struct {
 	channels             map[string]bool
 	edges                map[Edge]bool
 	bundles              map[string]bundleState
+	deprecations         map[Deprecation]bool
 }
 
 type bundleState struct {
@@ -102,7 +117,9 @@ type bundleState struct {
 }
 
 func describePackage(p *Package) (*description, error) {
-	d := &description{channels: map[string]bool{}, edges: map[Edge]bool{}, bundles: map[string]bundleState{}}
+	d := &description{
+		channels: map[string]bool{}, edges: map[Edge]bool{}, bundles: map[string]bundleState{}, deprecations: map[Deprecation]bool{},
+	}
 	if p.Empty() {
 		return d, nil
 	}
@@ -118,6 +135,11 @@ func describePackage(p *Package) (*description, error) {
 		d.channels[ch.Name] = true
 		for _, e := range ch.Entries {
 			d.addEdges(ch.Name, e)
+		}
+	}
+	for _, list := range cfg.Deprecations {
+		for _, e := range list.Entries {
+			d.deprecations[Deprecation{e.Reference.Schema, e.Reference.Name, e.Message}] = true
 		}
 	}
 	for _, b := range cfg.Bundles {
@@ -144,6 +166,10 @@ func (d *description) addEdges(channel string, e declcfg.ChannelEntry) {
 
 func compareEdges(a, b Edge) int {
 	return cmp.Or(cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Bundle, b.Bundle), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.To, b.To))
+}
+
+func compareDeprecations(a, b Deprecation) int {
+	return cmp.Or(cmp.Compare(a.Schema, b.Schema), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Message, b.Message))
 }
 
 func compareSets[T comparable](before, after map[T]bool, order func(a, b T) int) (added, removed []T) {

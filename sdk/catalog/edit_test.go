@@ -359,6 +359,42 @@ func TestDiffTellsWhatChanged(t *testing.T) {
 	}
 }
 
+func TestDiffTellsOfDeprecations(t *testing.T) {
+	deprecated := func(p *catalog.Package, messages ...string) *catalog.Package {
+		t.Helper()
+		var entries []string
+		for i, m := range messages {
+			reference := `{"schema":"olm.package"}`
+			if i > 0 {
+				reference = `{"schema":"olm.bundle","name":"ant.v1.0.0"}`
+			}
+			entries = append(entries, fmt.Sprintf(`{"reference":%s,"message":%q}`, reference, m))
+		}
+		blob, err := catalog.ParseDeprecations("ant", []byte(`{"schema":"olm.deprecations","package":"ant","entries":[`+strings.Join(entries, ",")+`]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, err = catalog.SetDeprecations(p, blob); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p := ants(t, ant("1.0.0"))
+	got, err := catalog.Diff(deprecated(p, "old", "kept"), deprecated(p, "new", "kept"))
+	want := &catalog.Changes{
+		Package:             "ant",
+		DeprecationsAdded:   []catalog.Deprecation{{Schema: "olm.package", Message: "new"}},
+		DeprecationsRemoved: []catalog.Deprecation{{Schema: "olm.package", Message: "old"}},
+	}
+	if d := cmp.Diff(want, got); d != "" || err != nil || got.Empty() {
+		t.Errorf("%v: %s", err, d)
+	}
+	got, err = catalog.Diff(deprecated(p, "old", "gone"), p)
+	if err != nil || len(got.DeprecationsRemoved) != 2 || got.DeprecationsRemoved[0].Name != "ant.v1.0.0" {
+		t.Errorf("%v: %+v", err, got)
+	}
+}
+
 func TestBundlesAreCappedOnlyIfTheyMust(t *testing.T) {
 	beta := after("1.1.0", "1.0.0")
 	beta.BetaCRD = true

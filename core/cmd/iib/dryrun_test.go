@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
+	"github.com/iib-engine/iib/sdk/image/imagetest"
 )
 
 type dryRun struct {
@@ -35,6 +36,17 @@ func (r *releases) dryRun(requestType string, body map[string]any) dryRun {
 	return found
 }
 
+// total is how many requests there are of a type.
+func (r *releases) total(requestType string) int {
+	r.t.Helper()
+	_, data := r.get("/api/v1/builds?request_type=" + requestType)
+	var answer struct{ Meta struct{ Total *int } }
+	if err := json.Unmarshal(data, &answer); err != nil || answer.Meta.Total == nil {
+		r.t.Fatalf("%v: %s", err, data)
+	}
+	return *answer.Meta.Total
+}
+
 // A dry run tells what the request then does, and leaves nothing behind.
 func TestADryRunTellsWhatTheRequestThenDoes(t *testing.T) {
 	t.Parallel()
@@ -43,17 +55,33 @@ func TestADryRunTellsWhatTheRequestThenDoes(t *testing.T) {
 	index := r.catalogIndex("index:v4.14", spec, "amd64")
 	bundles, list := r.bundles(1, 3)
 	d := readOpenAPI(t, r.process)
+	merged, _ := r.labelled(5, 2, everywhere)
+	source, target := r.filled("source:v4.14", fileBased, merged[0]), r.filled("target:v4.14", fileBased, merged...)
+	more, _ := r.labelled(7, 2, everywhere)
+	r.submit("add", map[string]any{"bundles": more, "from_index": source, "overwrite_from_index": true})
+	fragment := r.push("fragment:v1", imagetest.Image{Files: map[string][]byte{"configs/fresh/catalog.json": []byte(
+		`{"schema":"olm.package","name":"fresh","defaultChannel":"stable"}
+{"schema":"olm.channel","package":"fresh","name":"stable","entries":[{"name":"fresh.v1.0.0"}]}
+{"schema":"olm.bundle","package":"fresh","name":"fresh.v1.0.0","image":"registry.invalid/fresh:v1","properties":[{"type":"olm.package","value":{"packageName":"fresh","version":"1.0.0"}}]}
+`)}})
+	schema := fmt.Sprintf(`{"schema":"olm.deprecations","package":%q,"entries":[{"reference":{"schema":"olm.package"},"message":"use another"}]}`, spec.Name(1))
 
 	for _, c := range []struct {
 		requestType string
 		body        map[string]any
 		want        string
+		// against is what the difference is from.
+		against string
 	}{
-		{"add", map[string]any{"from_index": index, "bundles": bundles}, `"bundles_added"`},
-		{"rm", map[string]any{"from_index": index, "operators": []string{spec.Name(0)}}, `"removed":true`},
-		{"create-empty-index", map[string]any{"from_index": index, "output_fbc": true}, `"removed":true`},
+		{"add", map[string]any{"from_index": index, "bundles": bundles}, `"bundles_added"`, index},
+		{"rm", map[string]any{"from_index": index, "operators": []string{spec.Name(0)}}, `"removed":true`, index},
+		{"create-empty-index", map[string]any{"from_index": index, "output_fbc": true}, `"removed":true`, index},
+		{"merge-index-image", map[string]any{"source_from_index": source, "target_index": target}, `"added":true`, target},
+		{"fbc-operations", map[string]any{"from_index": index, "fbc_fragments": []string{fragment}}, `"fresh"`, index},
+		{"add-deprecations", map[string]any{"from_index": index, "operator_package": spec.Name(1), "deprecation_schema": schema}, `"deprecations_added":[{"message":"use another","schema":"olm.package"}]`, index},
 	} {
 		t.Run(c.requestType, func(t *testing.T) {
+			before := r.total(c.requestType)
 			found := r.dryRun(c.requestType, c.body)
 			data, _ := json.Marshal(found.Packages)
 			if !found.Possible || len(found.Problems) != 0 || !strings.Contains(string(data), c.want) {
@@ -62,11 +90,11 @@ func TestADryRunTellsWhatTheRequestThenDoes(t *testing.T) {
 			if c.requestType == "add" && (!strings.Contains(string(data), `"edges_added"`) || !strings.Contains(string(data), list[2].Version)) {
 				t.Errorf("the edges and versions of an add: %s", data)
 			}
-			if _, data := r.get("/api/v1/builds?all_types=true&request_type=" + c.requestType); !strings.Contains(string(data), `"total":0`) {
-				t.Errorf("something is stored: %s", data)
+			if after := r.total(c.requestType); after != before {
+				t.Errorf("something is stored: %d requests, %d before", after, before)
 			}
 			built := r.submit(c.requestType, c.body)
-			_, diff := r.post("/api/v1/builds/index-diff", map[string]any{"from_index": index, "to_index": built["index_image"]})
+			_, diff := r.post("/api/v1/builds/index-diff", map[string]any{"from_index": c.against, "to_index": built["index_image"]})
 			r.wait(diff["id"])
 			_, raw := r.get(fmt.Sprintf("/api/v1/builds/%v/index-diff", diff["id"]))
 			var done struct{ Packages []map[string]any }

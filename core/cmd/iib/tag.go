@@ -221,7 +221,20 @@ type differences struct {
 		BundlesChanged  []bundleRef                `json:"bundles_changed"`
 		EdgesAdded      []json.RawMessage          `json:"edges_added"`
 		EdgesRemoved    []json.RawMessage          `json:"edges_removed"`
+		Deprecated      []deprecation              `json:"deprecations_added"`
+		Undeprecated    []deprecation              `json:"deprecations_removed"`
 	} `json:"packages"`
+}
+
+type deprecation struct {
+	Schema  string `json:"schema"`
+	Name    string `json:"name"`
+	Message string `json:"message"`
+}
+
+// of names what the entry is about: "package", or "bundle NAME".
+func (d deprecation) of() string {
+	return strings.TrimSpace(strings.TrimPrefix(d.Schema, "olm.") + " " + d.Name)
 }
 
 type bundleRef struct {
@@ -259,9 +272,15 @@ func (d *differences) print(out io.Writer) error {
 		if n := len(p.EdgesAdded) + len(p.EdgesRemoved); n > 0 {
 			fmt.Fprintf(&text, "  ~ ways to upgrade: %d came, %d went\n", len(p.EdgesAdded), len(p.EdgesRemoved))
 		}
+		for _, e := range p.Deprecated {
+			fmt.Fprintf(&text, "  + deprecation of the %s: %s\n", e.of(), e.Message)
+		}
+		for _, e := range p.Undeprecated {
+			fmt.Fprintf(&text, "  - deprecation of the %s: %s\n", e.of(), e.Message)
+		}
 	}
 	if len(d.Packages) == 0 {
-		text.WriteString("no difference in packages, channels and bundles\n")
+		text.WriteString("no difference in packages, channels, bundles and deprecations\n")
 	}
 	_, err := io.WriteString(out, text.String())
 	return err

@@ -49,21 +49,29 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 		}
 		items = append(items, item)
 	}
+	address := func(name string, value int64) *string {
+		link := representation.BaseURL + r.URL.Path + "?" + linkQuery(query, name, value, page.Size, verbose)
+		return &link
+	}
 	link := func(number int) *string {
 		if number < 1 || number > max(pages, 1) {
 			return nil
 		}
-		address := representation.BaseURL + r.URL.Path + "?" + linkQuery(query, number, page.Size, verbose)
-		return &address
+		return address("page", int64(number))
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
-		"items": items,
-		"meta": map[string]any{
-			"first": link(1), "last": link(max(pages, 1)),
-			"next": link(page.Number + 1), "previous": link(page.Number - 1),
-			"page": page.Number, "pages": pages, "per_page": page.Size, "total": total,
-		},
-	})
+	meta := map[string]any{
+		"first": link(1), "last": link(max(pages, 1)),
+		"next": link(page.Number + 1), "previous": link(page.Number - 1),
+		"page": page.Number, "pages": pages, "per_page": page.Size, "total": total,
+	}
+	if page.Before > 0 {
+		// Such a page has no number: what is above it grows.
+		meta["page"], meta["previous"], meta["next"] = nil, nil, nil
+		if len(requests) == page.Size {
+			meta["next"] = address("before", requests[len(requests)-1].ID)
+		}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"items": items, "meta": meta})
 	return nil
 }
 
@@ -136,6 +144,16 @@ func readPage(query url.Values, settings *Settings) (core.Page, error) {
 		}
 		*into = n
 	}
+	if query.Has("before") {
+		if query.Has("page") {
+			return page, sdk.FieldErrorf("before", "before and page cannot be combined: a page is either a number, or what comes below an ID")
+		}
+		before, err := strconv.ParseInt(query.Get("before"), 10, 64)
+		if err != nil || before < 1 {
+			return page, sdk.FieldErrorf("before", "before must be a positive integer, not %q", query.Get("before"))
+		}
+		page.Before = before
+	}
 	page.Size = min(page.Size, settings.MaxPage)
 	if page.Number > 1<<40/page.Size {
 		return page, errUnknown
@@ -146,8 +164,8 @@ func readPage(query url.Values, settings *Settings) (core.Page, error) {
 func isTrue(text string) bool { return text == "1" || strings.EqualFold(text, "true") }
 
 // linkQuery is the query of another page of the same list.
-func linkQuery(query url.Values, number, size int, verbose bool) string {
-	parts := []string{fmt.Sprintf("page=%d", number), fmt.Sprintf("per_page=%d", size)}
+func linkQuery(query url.Values, name string, value int64, size int, verbose bool) string {
+	parts := []string{fmt.Sprintf("%s=%d", name, value), fmt.Sprintf("per_page=%d", size)}
 	if verbose {
 		parts = append(parts, "verbose=true")
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/core/store/storetest"
 	"github.com/iib-engine/iib/sdk"
 )
 
@@ -169,59 +170,14 @@ func live(b *testing.B, s *Store, i int, worker string) error {
 	return err
 }
 
-// fill stores requests by SQL: 50 users, 200 indexes, 8 types, batches of one
-// to ten, nine of ten ended, half of them with an image of their own.
-func fill(b *testing.B, s *Store, n int) {
-	b.Helper()
-	const numbers = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) `
-	err := s.write(b.Context(), func(t *tx) error {
-		for _, query := range []string{
-			numbers + `INSERT INTO batches (submitter, open, failed) SELECT 'user-' || (i % 50), 0, 0 FROM n`,
-			numbers + `INSERT INTO requests (batch, type, submitter, state, from_index, index_image, position, revision, accepted,
-				queue, target, overwrite, cancel_reason)
-			SELECT 1 + (i - 1) / (1 + i % 10), 'type-' || (i * 7 % 8), 'user-' || (i % 50),
-				CASE WHEN i % 10 = 0 THEN 'in_progress' WHEN i % 3 = 0 THEN 'failed' ELSE 'complete' END,
-				'registry.test/namespace/index:v4.' || (i * 31 % 200),
-				CASE WHEN i % 10 = 0 THEN '' WHEN i % 2 = 0 THEN 'registry.test/iib/build:' || i
-					ELSE 'registry.test/namespace/index:v4.' || (i * 31 % 200) END,
-				2, 1, 1700000000000000 + i, 'default', '', $2, '' FROM n`,
-			numbers + `INSERT INTO submissions (request, params) SELECT i, '{"bundles":["registry.test/namespace/bundle:' || i || '"]}' FROM n`,
-			numbers + `INSERT INTO revisions (request, revision, arches, fields)
-				SELECT i, 1, '["amd64","arm64","ppc64le","s390x"]', '{"bundles":["registry.test/namespace/bundle:' || i || '"]}' FROM n`,
-			numbers + `INSERT INTO history (request, position, revision, time, state, reason)
-				SELECT i, 1, 1, 1700000000000000 + i, 'in_progress', 'accepted' FROM n`,
-			`INSERT INTO history (request, position, revision, time, state, reason)
-				SELECT id, 2, 1, accepted + 1, state, 'next' FROM requests`,
-			`INSERT INTO runs (request, open, attempt, epoch, worker, beat, lease, expires, released, not_before)
-				SELECT id, state = 'in_progress', 1, 1, '', 0, 0, 0, 0, 0 FROM requests`,
-			`INSERT INTO images (spec) SELECT DISTINCT from_index FROM requests`,
-			`INSERT INTO events (sequence, kind, time, batch, request, position, state)
-				SELECT id, 'request', accepted, batch, id, 2, state FROM requests`,
-			`UPDATE counters SET value = (SELECT max(sequence) FROM events) WHERE name = 'event'`,
-		} {
-			var args []any
-			if len(query) > len(numbers) && query[:len(numbers)] == numbers {
-				args = append(args, n)
-			}
-			if bytes.Contains([]byte(query), []byte("$2")) {
-				args = append(args, false)
-			}
-			if err := t.exec(query, args...); err != nil {
-				return fmt.Errorf("%s: %w", query, err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-}
-
 // BenchmarkList reads any page of a long list, for each filter. The first list
 // of a process, which fills its listing, is reported as fill-ms.
 func BenchmarkList(b *testing.B) {
 	s := openBench(b)
-	fill(b, s, *rows)
+	err := s.write(b.Context(), func(t *tx) error { return storetest.Fill(*rows, t.exec) })
+	if err != nil {
+		b.Fatal(err)
+	}
 	for _, c := range []struct {
 		name   string
 		filter core.Filter
@@ -230,14 +186,14 @@ func BenchmarkList(b *testing.B) {
 		{"state", core.Filter{State: core.Complete}},
 		{"in progress", core.Filter{State: core.InProgress}},
 		{"batch", core.Filter{HasBatch: true, Batch: 77}},
-		{"type", core.Filter{Type: "type-3"}},
-		{"user", core.Filter{User: "user-7"}},
-		{"index image of many", core.Filter{IndexImage: "registry.test/namespace/index:v4.31"}},
-		{"index image of one", core.Filter{IndexImage: "registry.test/iib/build:4242"}},
-		{"from index", core.Filter{FromIndex: "registry.test/namespace/index:v4.31"}},
+		{"type", core.Filter{Type: storetest.Types[3]}},
+		{"user", core.Filter{User: storetest.User(7)}},
+		{"index image of many", core.Filter{IndexImage: storetest.Index(31)}},
+		{"index image of one", core.Filter{IndexImage: storetest.Image(4242)}},
+		{"from index", core.Filter{FromIndex: storetest.Index(31)}},
 		{"from index prefix", core.Filter{FromIndexPrefix: "registry.test/namespace/index:v4.1"}},
-		{"user, from index, state", core.Filter{User: "user-7", FromIndex: "registry.test/namespace/index:v4.17", State: core.Complete}},
-		{"all that match everything", core.Filter{FromIndexPrefix: "registry.test/", State: core.Complete, Type: "type-1"}},
+		{"user, from index, state", core.Filter{User: storetest.User(7), FromIndex: storetest.Index(17), State: core.Complete}},
+		{"all that match everything", core.Filter{FromIndexPrefix: "registry.test/", State: core.Complete, Type: storetest.Types[1]}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			random := rand.New(rand.NewPCG(1, 1))

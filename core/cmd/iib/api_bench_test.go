@@ -2,9 +2,15 @@ package main
 
 import (
 	"bufio"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/iib-engine/iib/core/store/storetest"
 )
 
 // reportPercentiles reports latencies in milliseconds.
@@ -63,6 +71,103 @@ func BenchmarkPostAtRate(b *testing.B) {
 	wg.Wait()
 	b.StopTimer()
 	reportPercentiles(b, took)
+}
+
+var storedRequests = flag.Int("stored", 1_000_000, "stored requests in BenchmarkListOverHTTP")
+
+// BenchmarkListOverHTTP reads any page of a long list from a server, for each
+// filter, and walks down below IDs. The floor is an answer without a list. What
+// the first list after a start takes is reported by the first of them.
+func BenchmarkListOverHTTP(b *testing.B) {
+	p := startServer(b, "")
+	p.stop()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(p.dataDir, "iib.db")+"?_pragma=busy_timeout(10000)&_txlock=immediate")
+	if err != nil {
+		b.Fatal(err)
+	}
+	tx, err := db.Begin()
+	if err != nil {
+		b.Fatal(err)
+	}
+	err = storetest.Fill(*storedRequests, func(query string, args ...any) error {
+		_, err := tx.Exec(query, args...)
+		return err
+	})
+	if err := errors.Join(err, tx.Commit(), db.Close()); err != nil {
+		b.Fatal(err)
+	}
+	p.start()
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
+	defer client.CloseIdleConnections()
+	read := func(query string) (page listPage, took time.Duration) {
+		begin := time.Now()
+		response, err := client.Get(p.url + "/api/v1/builds" + query)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer response.Body.Close()
+		data, err := io.ReadAll(response.Body)
+		took = time.Since(begin)
+		if err != nil || response.StatusCode != http.StatusOK {
+			b.Fatalf("%s: %d: %s (%v)", query, response.StatusCode, data, err)
+		}
+		if err := json.Unmarshal(data, &page); err != nil {
+			b.Fatal(err)
+		}
+		return page, took
+	}
+	b.Run("floor", func(b *testing.B) {
+		var took []time.Duration
+		for b.Loop() {
+			begin := time.Now()
+			response, err := client.Get(p.url + "/livez")
+			if err != nil {
+				b.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, response.Body)
+			_ = response.Body.Close()
+			took = append(took, time.Since(begin))
+		}
+		reportPercentiles(b, took)
+	})
+	user, index := "user="+storetest.User(7), "from_index="+url.QueryEscape(storetest.Index(31))
+	for _, c := range []struct{ name, filter string }{
+		{"everything", "all_types=true"},
+		{"the contract's types", ""},
+		{"state", "state=complete"},
+		{"in progress", "state=in_progress"},
+		{"batch", "batch=77"},
+		{"type", "request_type=" + storetest.Types[3]},
+		{"user", user},
+		{"index image of many", "index_image=" + url.QueryEscape(storetest.Index(31))},
+		{"index image of one", "index_image=" + url.QueryEscape(storetest.Image(4242))},
+		{"from index", index},
+		{"from index prefix", "from_index_startswith=" + url.QueryEscape(storetest.Index(1))},
+		{"user, from index, state", user + "&" + index + "&state=complete"},
+		{"verbose", "verbose=true"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			random := rand.New(rand.NewPCG(1, 1))
+			first, begin := read("?" + c.filter)
+			var took []time.Duration
+			for b.Loop() {
+				_, t := read(fmt.Sprintf("?%s&page=%d", c.filter, 1+random.IntN(max(first.Meta.Pages, 1))))
+				took = append(took, t)
+			}
+			reportPercentiles(b, took)
+			b.ReportMetric(float64(begin.Milliseconds()), "first-ms")
+			b.ReportMetric(float64(first.Meta.Total), "matches")
+		})
+	}
+	b.Run("below an ID", func(b *testing.B) {
+		random := rand.New(rand.NewPCG(1, 1))
+		var took []time.Duration
+		for b.Loop() {
+			_, t := read(fmt.Sprintf("?before=%d", 1+random.IntN(*storedRequests)))
+			took = append(took, t)
+		}
+		reportPercentiles(b, took)
+	})
 }
 
 // BenchmarkLogFollowers has 200 clients follow the log of one request, and

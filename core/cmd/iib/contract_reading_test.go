@@ -101,6 +101,29 @@ func (c *contract) pages(t *testing.T) {
 	if seen != page.Meta.Total || page.Meta.Pages < 3 {
 		t.Errorf("saw %d of %d on %d pages", seen, page.Meta.Total, page.Meta.Pages)
 	}
+	// The same, below IDs.
+	below, last := 0, previous
+	previous = 1 << 62
+	for next := c.p.url + "/api/v1/builds?" + query + "&before=" + fmt.Sprint(previous); ; {
+		page := read(next)
+		for _, item := range page.Items {
+			if item.ID >= previous || len(item.History) == 0 {
+				t.Errorf("build %d comes after %d, with a history of %d", item.ID, previous, len(item.History))
+			}
+			previous = item.ID
+			below++
+		}
+		if page.Meta.Page != 0 || page.Meta.Previous != nil || page.Meta.Total != seen {
+			t.Errorf("a page below an ID is described as %+v", page.Meta)
+		}
+		if page.Meta.Next == nil {
+			break
+		}
+		next = *page.Meta.Next
+	}
+	if below != seen || previous != last {
+		t.Errorf("saw %d of %d below IDs, down to %d", below, seen, previous)
+	}
 }
 
 // nothingIsLeftOfRefused checks that a refused submission stores nothing, and

@@ -275,6 +275,12 @@ func (s *server) run(ctx context.Context) error {
 	wg.Go(func() { s.engine.Reconcile(working) })
 	wg.Go(func() { s.engine.Deliver(working) })
 	wg.Go(func() { s.sweep(working) })
+	if s.listener != nil {
+		// The first list of a process reads all requests, which takes seconds
+		// where there are a million; nobody should have to wait for it. If it
+		// fails, the first who lists is told.
+		wg.Go(func() { _, _, _ = s.store.List(working, core.Filter{}, core.Page{Size: 1}) })
+	}
 	served := make(chan error, 1)
 	wg.Go(func() { served <- s.runQueues(working) })
 	var fault error

@@ -40,12 +40,7 @@ func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*
 	}
 	e.changed.wake()
 	for _, r := range requests {
-		d := core.Dispatch{Request: r.ID, Queue: r.Queue, Epoch: r.Epoch, Trace: e.Tracer.Carry(ctx)}
-		if err := e.Queue.Enqueue(ctx, d); err != nil {
-			// The request is stored: the reconciler tells the queue later.
-			core.Logger(ctx, e.Logger).Warn("queue did not take a request", "request", r.ID, "queue", r.Queue, "err", err)
-			break
-		}
+		e.tell(core.Dispatch{Request: r.ID, Queue: r.Queue, Epoch: r.Epoch, Trace: e.Tracer.Carry(ctx)})
 	}
 	return requests, false, nil
 }

@@ -99,10 +99,13 @@ type Engine struct {
 
 	// previews bounds the dry runs at one time.
 	previews chan struct{}
+
+	// untold are dispatches of requests that were accepted here.
+	untold chan core.Dispatch
 }
 
 // New returns an engine that accepts requests at once, and runs them when its
-// Reconcile and a queue that calls its Run are started.
+// Dispatch, its Reconcile and a queue that calls its Run are started.
 func New(o Options) *Engine {
 	if o.Lease == 0 {
 		o.Lease = DefaultLease
@@ -110,7 +113,10 @@ func New(o Options) *Engine {
 	if o.Tracer == nil {
 		o.Tracer = core.Untraced{}
 	}
-	e := &Engine{Options: o, runs: make(map[int64]*run), changed: newBroadcast(), lineup: newBroadcast(), previews: make(chan struct{}, maxPreviews)}
+	e := &Engine{
+		Options: o, runs: make(map[int64]*run), changed: newBroadcast(), lineup: newBroadcast(),
+		previews: make(chan struct{}, maxPreviews), untold: make(chan core.Dispatch, maxUntold),
+	}
 	e.settings.Store(o.Settings)
 	return e
 }

@@ -132,9 +132,6 @@ func TestARequestRunsToItsEnd(t *testing.T) {
 		return nil
 	})
 	r := w.submit(`{"a":1}`)
-	if len(w.queued) != 1 || w.queued[0].Request != r.ID {
-		t.Fatalf("queued %+v", w.queued)
-	}
 	w.Run(t.Context(), r.ID)
 	w.wantState(r.ID, core.Complete, "The work is done.")
 	done := w.request(r.ID)
@@ -359,7 +356,6 @@ func TestPublishRefusesAnIndexThatMoved(t *testing.T) {
 func TestReconcileTellsTheQueueAgain(t *testing.T) {
 	w := newWorld(t, func(context.Context, *sdk.Job) error { return nil })
 	r := w.submit(`{}`)
-	w.queued = nil
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		go w.Reconcile(ctx)

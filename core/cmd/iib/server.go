@@ -272,6 +272,7 @@ func (s *server) run(ctx context.Context) error {
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
+	wg.Go(func() { s.engine.Dispatch(working) })
 	wg.Go(func() { s.engine.Reconcile(working) })
 	wg.Go(func() { s.engine.Deliver(working) })
 	wg.Go(func() { s.sweep(working) })

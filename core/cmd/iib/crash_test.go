@@ -122,8 +122,23 @@ func (p *process) awaitReason(id any, reason string) {
 	}
 }
 
-func TestNoPluginOutlivesAKilledServer(t *testing.T) {
-	p := startServer(t, "")
+func TestNothingOutlivesAKilledServer(t *testing.T) {
+	// A socket's address must be short, which a test's directory need not be.
+	temporary, err := os.MkdirTemp("", "iib-t-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(temporary) })
+	bin, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, dataDir: t.TempDir(), bin: bin, config: filepath.Join(t.TempDir(), "iib.hcl"), env: []string{"TMPDIR=" + temporary}}
+	if err := os.WriteFile(p.config, []byte(shippedWithout(t, "#   check it:    bin/iib validate iib.hcl\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.start()
+	t.Cleanup(func() { p.stop() })
 	var pids []int
 	for _, program := range []string{"index-add", "image-builder", "registry"} {
 		pids = append(pids, p.pids(program)...)
@@ -138,5 +153,21 @@ func TestNoPluginOutlivesAKilledServer(t *testing.T) {
 				break
 			}
 		}
+	}
+	sockets := func() []string {
+		found, err := filepath.Glob(filepath.Join(temporary, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	before := sockets()
+	p.start()
+	if after := sockets(); len(before) != 1 || len(after) != 1 || after[0] == before[0] {
+		t.Errorf("%v became %v", before, after)
+	}
+	p.stop()
+	if left := sockets(); len(left) > 0 {
+		t.Errorf("a server that was stopped left %v", left)
 	}
 }

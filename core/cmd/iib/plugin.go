@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -64,12 +63,12 @@ func newPluginDescribeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "describe FILE", Short: "Start a plugin and show what it offers and which settings it has", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			sockets, err := os.MkdirTemp("", "iib-")
+			sockets, err := openSocketDir()
 			if err != nil {
 				return err
 			}
-			defer os.RemoveAll(sockets)
-			live, err := host.Launch(c.Context(), host.Command{Path: args[0], SocketDir: sockets, Logger: slog.New(slog.DiscardHandler)})
+			defer sockets.close()
+			live, err := host.Launch(c.Context(), host.Command{Path: args[0], SocketDir: sockets.path, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				return err
 			}

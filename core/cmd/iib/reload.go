@@ -48,13 +48,13 @@ func newPluginReloadCommand() *cobra.Command {
 
 // runningIn returns the processes that hold a directory of workspaces.
 func runningIn(parent string) ([]int, error) {
-	locks, err := filepath.Glob(filepath.Join(parent, "*", workLock))
+	locks, err := filepath.Glob(filepath.Join(parent, "*", lockFile))
 	if err != nil {
 		return nil, err
 	}
 	var pids []int
 	for _, file := range locks {
-		if lock, err := lockDir(filepath.Dir(file)); err == nil {
+		if lock, err := takeLock(filepath.Dir(file), 0); err == nil {
 			_ = lock.Close() // nobody holds it: what a killed process left
 			continue
 		}

@@ -117,17 +117,16 @@ type server struct {
 	listener net.Listener
 	// url is where the API answers, and address what it listens at; address is
 	// empty in a process without it.
-	url, address string
-	store        *store.Store
-	queue        *queue.Queue
-	files        *artifact.Files
-	images       *images.Images
-	roster       *plugin.Roster
-	engine       *engine.Engine
-	http         *http.Server
-	own          *listeners // of services
-	sockets      string
-	work         *workDir
+	url, address  string
+	store         *store.Store
+	queue         *queue.Queue
+	files         *artifact.Files
+	images        *images.Images
+	roster        *plugin.Roster
+	engine        *engine.Engine
+	http          *http.Server
+	own           *listeners // of services
+	sockets, work *ownDir
 }
 
 // newServer opens everything, from the ground up. What it opened is closed
@@ -170,12 +169,11 @@ func newServer(ctx context.Context, c *config.Config, r duties, logs io.Writer) 
 	if s.images, err = images.New(imageOptions(c, ownRegistry(c, s.address))); err != nil {
 		return nil, err
 	}
-	// A socket's address must be short, which a data directory's need not be.
-	if s.sockets, err = os.MkdirTemp("", "iib-"); err != nil {
-		return nil, fmt.Errorf("make a directory for sockets: %w", err)
+	if s.sockets, err = openSocketDir(); err != nil {
+		return nil, err
 	}
 	hosts := &hostMaker{data: filepath.Join(c.Server.DataDir, "plugins"), cache: filepath.Join(c.Server.DataDir, "cache"), url: s.url}
-	s.roster = plugin.New(plugin.Options{Host: hosts.host, Logger: s.log, SocketDir: s.sockets})
+	s.roster = plugin.New(plugin.Options{Host: hosts.host, Logger: s.log, SocketDir: s.sockets.path})
 	if s.work, err = openWorkDir(filepath.Join(c.Server.DataDir, workSubdir)); err != nil {
 		return nil, err
 	}
@@ -373,8 +371,8 @@ func (s *server) close() {
 	if s.work != nil {
 		s.work.close()
 	}
-	if s.sockets != "" {
-		_ = os.RemoveAll(s.sockets)
+	if s.sockets != nil {
+		s.sockets.close()
 	}
 	if s.queue != nil {
 		_ = s.queue.Close()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -65,11 +64,11 @@ func validate(ctx context.Context, path string, show bool, stdout, stderr io.Wri
 // checkPlugins starts every enabled plugin and lets it judge its settings. The
 // plugins are not used: only what can be said without network and disk is.
 func checkPlugins(ctx context.Context, c *config.Config) (config.Diagnostics, error) {
-	sockets, err := os.MkdirTemp("", "iib-")
+	sockets, err := openSocketDir()
 	if err != nil {
-		return nil, fmt.Errorf("make a directory for sockets: %w", err)
+		return nil, err
 	}
-	defer os.RemoveAll(sockets)
+	defer sockets.close()
 	var found config.Diagnostics
 	offers := make(map[string]config.Offer)
 	launched := make(map[string]*host.Plugin)
@@ -84,7 +83,7 @@ func checkPlugins(ctx context.Context, c *config.Config) (config.Diagnostics, er
 		}
 		live, err := host.Launch(ctx, host.Command{
 			Name: p.Name, Path: p.Path, SHA256: strings.TrimPrefix(p.Checksum, "sha256:"),
-			Env: environment(p.Env), Insecure: p.InsecureTransport, SocketDir: sockets,
+			Env: environment(p.Env), Insecure: p.InsecureTransport, SocketDir: sockets.path,
 			Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {

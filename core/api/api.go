@@ -42,6 +42,9 @@ type Roster interface {
 	Acquire() (lineup core.Lineup, release func())
 	// Mount returns the service that is mounted at a path, if there is one.
 	Mount(path string) (http.Handler, bool)
+	// Complete reports whether everything is known that the plugins answer.
+	// While it is false, what is not there yet may come.
+	Complete() bool
 	// Status tells how every plugin stands.
 	Status() []core.PluginStatus
 }
@@ -202,11 +205,21 @@ func (s *server) isArtifact(r *http.Request, _ *mux.RouteMatch) bool {
 
 func lastPart(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
+// notThere is the error that something is not there, as long as that is known:
+// clients take it for a final answer, and registries' clients for a repository
+// that does not exist.
+func (s *server) notThere(err error) error {
+	if s.Roster.Complete() {
+		return err
+	}
+	return sdk.Errorf(sdk.Unavailable, "The engine has just started, and some plugins have not: what is at this address is not known yet. Try it again.")
+}
+
 // mounted hands a path that is not the API's own to the service mounted there.
 func (s *server) mounted(w http.ResponseWriter, r *http.Request) {
 	service, ok := s.Roster.Mount(r.URL.Path)
 	if !ok {
-		writeError(w, r, errNoPath)
+		writeError(w, r, s.notThere(errNoPath))
 		return
 	}
 	user, err := s.visitor(r)

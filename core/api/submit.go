@@ -124,6 +124,9 @@ func (s *server) batch(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) accept(r *http.Request, sub *core.Submission) ([]*core.Request, error) {
 	requests, repeated, err := s.Engine.Submit(r.Context(), sub)
+	if sdk.CodeOf(err) == sdk.NotFound {
+		return nil, s.notThere(err)
+	}
 	if err != nil {
 		return nil, err
 	}

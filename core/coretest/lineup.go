@@ -17,6 +17,7 @@ type Lineup struct {
 	TheBuilder *core.Builder
 	Notified   []core.Notifier
 	Mounts     map[string]http.Handler
+	Incomplete bool
 }
 
 var _ core.Lineup = (*Lineup)(nil)
@@ -58,6 +59,8 @@ func (l *Lineup) Notifiers() []core.Notifier { return l.Notified }
 
 // Acquire lends the line-up itself.
 func (l *Lineup) Acquire() (core.Lineup, func()) { return l, func() {} }
+
+func (l *Lineup) Complete() bool { return !l.Incomplete }
 
 // Mount returns the handler of exactly this path.
 func (l *Lineup) Mount(path string) (http.Handler, bool) {

@@ -36,6 +36,8 @@ type Roster struct {
 	config    Config
 	processes map[string]*process
 	current   *lineup
+	// applied tells that there was a configuration.
+	applied bool
 }
 
 // New returns a roster without plugins.
@@ -76,7 +78,7 @@ func (r *Roster) Apply(ctx context.Context, config Config) error {
 		}
 	}
 	r.mu.Lock()
-	r.config, r.processes = config, next
+	r.config, r.processes, r.applied = config, next, true
 	r.mu.Unlock()
 	if err := r.rebuild(); err != nil {
 		errs = append(errs, err)
@@ -147,6 +149,28 @@ func (r *Roster) Mount(path string) (http.Handler, bool) {
 		return nil, false
 	}
 	return r.serving(best), true
+}
+
+// Complete reports whether all is known that the plugins in force answer: the
+// first Apply has ended, and all that may handle requests have run at least once.
+func (r *Roster) Complete() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.applied {
+		return false
+	}
+	for _, p := range r.current.processes {
+		if p.spec.Kind != KindHandler && p.spec.Kind != KindService {
+			continue
+		}
+		p.mu.Lock()
+		known := p.description != nil
+		p.mu.Unlock()
+		if !known {
+			return false
+		}
+	}
+	return true
 }
 
 // Service returns a plugin of kind service by its name.

@@ -236,3 +236,24 @@ func TestAServiceIsMountedAndToldWhoCalls(t *testing.T) {
 		t.Errorf("%d %s", answer.Code, answer.Body)
 	}
 }
+
+func TestARosterIsCompleteWhenAllThatAnswerHaveRun(t *testing.T) {
+	r := newRoster(t)
+	if r.Complete() {
+		t.Error("a roster that has not been told of its plugins is complete")
+	}
+	broken := spec(t, "broken", plugin.KindGate, "{}")
+	broken.Path = "/bin/false"
+	good := spec(t, "echo-handler", plugin.KindHandler, "{}")
+	if err := r.Apply(t.Context(), plugin.Config{Plugins: []plugin.Spec{good, broken}}); err == nil {
+		t.Error("a gate that does not start is no error")
+	}
+	if !r.Complete() {
+		t.Error("a gate, which answers nothing, keeps the roster from being complete")
+	}
+	broken.Kind, broken.Fingerprint = plugin.KindHandler, "another"
+	_ = r.Apply(t.Context(), plugin.Config{Plugins: []plugin.Spec{good, broken}})
+	if r.Complete() {
+		t.Error("a roster with a handler that has never run is complete")
+	}
+}

@@ -131,55 +131,58 @@ type server struct {
 
 // newServer opens everything, from the ground up. What it opened is closed
 // again if a later part fails.
-func newServer(ctx context.Context, c *config.Config, r duties, logs io.Writer) (s *server, err error) {
-	s = &server{roles: r, log: newLogger(c, logs)}
+func newServer(ctx context.Context, c *config.Config, r duties, logs io.Writer) (*server, error) {
+	s := &server{roles: r, log: newLogger(c, logs)}
 	s.config.Store(c)
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
+	if err := s.open(ctx, c, r); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *server) open(ctx context.Context, c *config.Config, r duties) (err error) {
 	if r.api {
 		if err := s.recognize(c); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := os.MkdirAll(c.Server.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory: %w", err)
+		return fmt.Errorf("make the data directory: %w", err)
 	}
 	if err := s.listen(c); err != nil {
-		return nil, err
+		return err
 	}
 	if s.tracer, err = newTracer(ctx, c, s.log); err != nil {
-		return nil, err
+		return err
 	}
 	keys, err := loadKeys(c.Secrets)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if s.store, err = store.Open(ctx, c.Database.URL.Reveal(), store.Options{Keys: keys}); err != nil {
-		return nil, err
+		return err
 	}
 	if s.queue, err = queue.Open(queue.Options{URL: c.Redis.URL.Reveal(), Logger: s.log}); err != nil {
-		return nil, err
+		return err
 	}
 	if s.files, err = artifact.Open(c.Artifacts.Dir); err != nil {
-		return nil, err
+		return err
 	}
 	if s.images, err = images.New(imageOptions(c, ownRegistry(c, s.address))); err != nil {
-		return nil, err
+		return err
 	}
 	if s.sockets, err = openSocketDir(); err != nil {
-		return nil, err
+		return err
 	}
 	hosts := &hostMaker{data: filepath.Join(c.Server.DataDir, "plugins"), cache: filepath.Join(c.Server.DataDir, "cache"), url: s.url}
 	s.roster = plugin.New(plugin.Options{Host: hosts.host, Logger: s.log, SocketDir: s.sockets.path})
 	if s.work, err = openWorkDir(filepath.Join(c.Server.DataDir, workSubdir)); err != nil {
-		return nil, err
+		return err
 	}
 	shared := filepath.Join(c.Server.DataDir, "cache", "shared")
 	if err := os.MkdirAll(shared, 0o700); err != nil {
-		return nil, fmt.Errorf("make the cache directory: %w", err)
+		return fmt.Errorf("make the cache directory: %w", err)
 	}
 	s.metrics = metrics.New(metrics.Options{Subscriptions: s.store.Subscriptions, Plugins: s.roster.Status, Version: version()})
 	s.engine = engine.New(engine.Options{
@@ -206,7 +209,7 @@ func newServer(ctx context.Context, c *config.Config, r duties, logs io.Writer) 
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.own = &listeners{visitor: s.visitor, service: s.roster.Service, log: s.log}
-	return s, s.openServices(c)
+	return s.openServices(c)
 }
 
 // openServices opens the addresses that services have of their own, where they

@@ -119,6 +119,21 @@ func (j *Job) Publish(ctx context.Context, p *Publication) (*Published, error) {
 	return j.host.Publish(ctx, p)
 }
 
+// Published tells what an earlier run of this request has published, if one
+// overwrote p.Overwrite and died before the request ended; else it is nil. What
+// was published must not be published again: other requests may have changed
+// the index since, or undone the change. The tags of this request and those of
+// p.BuildTags then point to what was published.
+func (j *Job) Published(ctx context.Context, p *Publication) (*Published, error) {
+	asked := *p
+	asked.Image = ""
+	published, err := j.host.Publish(ctx, &asked)
+	if CodeOf(err) == NotFound {
+		return nil, nil
+	}
+	return published, err
+}
+
 // Lock waits for the engine-wide lock of that name, until ctx ends. The lock
 // is released by unlock, or when this run ends in any way.
 func (j *Job) Lock(ctx context.Context, name string) (unlock func(), err error) {
@@ -230,7 +245,7 @@ type BuiltImage struct {
 
 // Publication is a wish to move tags to a built image.
 type Publication struct {
-	// Image is BuiltImage.Image.
+	// Image is BuiltImage.Image. For Job.Published it is empty.
 	Image string
 	// BuildTags are further tags beside the request's own in the build repository.
 	BuildTags []string

@@ -21,6 +21,8 @@ type Images struct {
 	gone map[string]bool
 	// Moves are the tags that were moved, in order.
 	moves []string
+	// silent are the tags whose next move is made and not answered.
+	silent map[string]bool
 }
 
 var _ core.Images = (*Images)(nil)
@@ -38,6 +40,16 @@ func (i *Images) Set(spec, digest string) {
 		i.tags = make(map[string]string)
 	}
 	i.tags[spec] = digest
+}
+
+// Silence lets the next move of a tag be made, and its answer be lost.
+func (i *Images) Silence(spec string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.silent == nil {
+		i.silent = make(map[string]bool)
+	}
+	i.silent[spec] = true
 }
 
 // Collect makes the registry forget an image.
@@ -88,6 +100,10 @@ func (s imageSession) Move(_ context.Context, pinned, spec string) (string, erro
 	}
 	s.tags[spec] = digest
 	s.moves = append(s.moves, spec)
+	if s.silent[spec] {
+		delete(s.silent, spec)
+		return "", sdk.Errorf(sdk.Unavailable, "%s: the connection was reset", spec)
+	}
 	return digest, nil
 }
 

@@ -117,32 +117,20 @@ func within(dir, path string) bool {
 func (h *jobHost) Publish(ctx context.Context, p *sdk.Publication) (published *sdk.Published, err error) {
 	ctx, ended := h.span(ctx, "publish")
 	defer func() { ended(err) }()
-	images := h.engine.Images
-	_, digest, ok := strings.Cut(p.Image, "@")
-	if !ok {
-		return nil, sdk.Errorf(sdk.Internal, "publish %s: the image is not pinned by digest", p.Image)
+	if p.Image == "" {
+		return h.published(ctx, p)
 	}
-	own := images.BuildTag(fmt.Sprint(h.request.ID))
-	published = &sdk.Published{
-		InternalCopy:         own,
-		InternalCopyResolved: images.BuildRepository() + "@" + digest,
-		IndexImage:           images.ReaderSpec(own),
-		IndexImageResolved:   images.ReaderSpec(images.BuildRepository() + "@" + digest),
-	}
-	for _, spec := range append([]string{own}, buildTags(images.BuildTag, p.BuildTags)...) {
-		if _, err := h.move(ctx, p.Image, spec, nil); err != nil {
-			return nil, err
-		}
-	}
-	if p.Overwrite == "" {
-		return published, nil
+	published, err = h.tagBuild(ctx, p.Image, p.BuildTags)
+	if err != nil || p.Overwrite == "" {
+		return published, err
 	}
 	unlock, err := h.Lock(ctx, "index "+p.Overwrite)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	moved, err := h.move(ctx, p.Image, p.Overwrite, func(now string) error { return h.unmoved(ctx, p, now) })
+	_, base, _ := strings.Cut(p.Base, "@")
+	moved, err := h.move(ctx, p.Image, p.Overwrite, base, func(now string) error { return h.unmoved(ctx, p, now) })
 	if err != nil {
 		return nil, err
 	}
@@ -152,34 +140,75 @@ func (h *jobHost) Publish(ctx context.Context, p *sdk.Publication) (published *s
 	return published, nil
 }
 
+// tagBuild makes the request's own tag in the build repository, and others
+// beside it, point to an image.
+func (h *jobHost) tagBuild(ctx context.Context, image string, others []string) (*sdk.Published, error) {
+	images := h.engine.Images
+	_, digest, ok := strings.Cut(image, "@")
+	if !ok {
+		return nil, sdk.Errorf(sdk.Internal, "publish %s: the image is not pinned by digest", image)
+	}
+	own := images.BuildTag(fmt.Sprint(h.request.ID))
+	for _, spec := range append([]string{own}, buildTags(images.BuildTag, others)...) {
+		if _, err := h.move(ctx, image, spec, "", nil); err != nil {
+			return nil, err
+		}
+	}
+	return &sdk.Published{
+		InternalCopy:         own,
+		InternalCopyResolved: images.BuildRepository() + "@" + digest,
+		IndexImage:           images.ReaderSpec(own),
+		IndexImageResolved:   images.ReaderSpec(images.BuildRepository() + "@" + digest),
+	}, nil
+}
+
 // move makes a tag point to an image, and records that. While the move is
 // begun, nobody else moves the tag through an engine; it begins only under the
-// run's claim. With check, what the tag is must be readable and to its liking.
-func (h *jobHost) move(ctx context.Context, pinned, spec string, check func(now string) error) (string, error) {
-	tag, err := core.TagSpec(spec)
-	if err != nil {
-		tag = spec // a short name that the registries' library may know how to complete
-	}
+// run's claim. With check, what the tag is must be readable and to its liking;
+// expected is what it should be, if that is known.
+func (h *jobHost) move(ctx context.Context, pinned, spec, expected string, check func(now string) error) (string, error) {
 	_, digest, _ := strings.Cut(pinned, "@")
-	m := core.TagMove{Spec: tag, To: digest, Kind: core.MovePublish, User: h.request.User}
-	var id int64
-	err = h.untilFree(ctx, "tag "+tag, core.ReasonMoving, func() (err error) {
-		id, err = h.engine.Store.BeginMove(ctx, m, &h.claim)
-		return err
-	})
+	id, err := h.beginMove(ctx, spec, expected, digest)
 	if err != nil {
 		return "", err
 	}
 	now, err := h.now(ctx, spec, check)
-	if err == nil {
-		digest, err = h.session.Move(ctx, pinned, spec)
-	}
 	// The record is closed also if the run has ended meanwhile.
-	ended := h.engine.Store.EndMove(context.WithoutCancel(ctx), id, now, err == nil)
+	end := func(made bool) error {
+		return h.engine.Store.EndMove(context.WithoutCancel(ctx), id, now, made)
+	}
 	if err != nil {
+		_ = end(false)
 		return "", err
 	}
-	return digest, ended
+	moved, err := h.session.Move(ctx, pinned, spec)
+	switch {
+	case err == nil:
+		return moved, end(true)
+	case ctx.Err() == nil && sdk.CodeOf(err) != sdk.Unavailable:
+		_ = end(false)
+	}
+	// Otherwise the registry may have moved the tag and not been heard. The move
+	// stays open until the claim is given up; what the tag is then tells.
+	return "", err
+}
+
+// beginMove announces that the run moves a tag.
+func (h *jobHost) beginMove(ctx context.Context, spec, from, to string) (id int64, err error) {
+	m := core.TagMove{Spec: recordSpec(spec), From: from, To: to, Kind: core.MovePublish, User: h.request.User}
+	err = h.untilFree(ctx, "tag "+m.Spec, core.ReasonMoving, func() (err error) {
+		id, err = h.engine.Store.BeginMove(ctx, m, &h.claim)
+		return err
+	})
+	return id, err
+}
+
+// recordSpec is the pull spec of a tag in the record of moves.
+func recordSpec(spec string) string {
+	if tag, err := core.TagSpec(spec); err == nil {
+		return tag
+	}
+	return spec // a short name that the registries' library may know how to complete
 }
 
 // now returns the digest of a tag, "" if it is not there.

@@ -34,11 +34,7 @@ const (
 
 // movers tells who made an index, which was base, what it is now.
 func (h *jobHost) movers(ctx context.Context, spec, base, now string) (string, error) {
-	tag, err := core.TagSpec(spec)
-	if err != nil {
-		tag = spec // as move has it
-	}
-	moves, err := h.engine.Store.TagMoves(ctx, tag, 0, maxMoves)
+	moves, err := h.engine.Store.TagMoves(ctx, recordSpec(spec), 0, maxMoves)
 	if err != nil {
 		return "", err
 	}

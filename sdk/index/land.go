@@ -70,6 +70,21 @@ func (s *Session) land(ctx context.Context, l *Landing, moved error) (*sdk.Publi
 	if err != nil {
 		return nil, err
 	}
+	publication := &sdk.Publication{BuildTags: l.Params.BuildTags}
+	// The server may have made it an overwrite that the parameters do not ask for.
+	if over := plan.Deciding; (l.Params.Overwrite || s.Job.Overwrite) && over != nil {
+		publication.Overwrite, publication.Base = over.Spec, over.Pinned
+	}
+	if publication.Overwrite != "" && previewOf(ctx) == nil {
+		published, err := s.Job.Published(ctx, publication)
+		if err != nil {
+			return nil, err
+		}
+		if published != nil {
+			s.Job.Logf(ctx, "an earlier run of this request has published %s, and died before the end", published.IndexImageResolved)
+			return published, s.landed(ctx, plan, published)
+		}
+	}
 	content, err := s.Load(ctx, base)
 	if err != nil {
 		return nil, err
@@ -105,18 +120,17 @@ func (s *Session) land(ctx context.Context, l *Landing, moved error) (*sdk.Publi
 	if err := s.Job.Statef(ctx, "Creating the manifest list and publishing %s.", built.Digest); err != nil {
 		return nil, err
 	}
-	publication := &sdk.Publication{Image: built.Image, BuildTags: l.Params.BuildTags}
-	// The server may have made it an overwrite that the parameters do not ask for.
-	if over := plan.Deciding; (l.Params.Overwrite || s.Job.Overwrite) && over != nil {
-		publication.Overwrite, publication.Base = over.Spec, over.Pinned
-	}
+	publication.Image = built.Image
 	published, err := s.Job.Publish(ctx, publication)
 	if err != nil {
 		return nil, err
 	}
-	return published, s.Job.SetFields(ctx, map[string]any{
-		"arches": plan.Arches, "index_image": published.IndexImage,
-	})
+	return published, s.landed(ctx, plan, published)
+}
+
+// landed reports what every request shows that has published an index.
+func (s *Session) landed(ctx context.Context, plan *Plan, published *sdk.Published) error {
+	return s.Job.SetFields(ctx, map[string]any{"arches": plan.Arches, "index_image": published.IndexImage})
 }
 
 // prepare is the step of the handlers' section 1.8. The base is the index whose

@@ -240,6 +240,9 @@ func digestOf(values ...any) string {
 
 // Publish implements sdk.JobHost.
 func (r *Recorder) Publish(ctx context.Context, p *sdk.Publication) (*sdk.Published, error) {
+	if p.Image == "" {
+		return nil, sdk.Errorf(sdk.NotFound, "this is the request's first run")
+	}
 	r.note(func(c *Record) { c.Published = append(c.Published, p) })
 	if r.OnPublish != nil {
 		return r.OnPublish(ctx, p)

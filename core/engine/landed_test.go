@@ -1,0 +1,109 @@
+package engine_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/sdk"
+)
+
+// A run that dies after it has published, or while it does, is not done again by
+// the next one, whatever others have made of the index meanwhile.
+func TestWhatAnEarlierRunPublishedIsNotPublishedAgain(t *testing.T) {
+	const theirs = "sha256:theirs"
+	for name, die := range map[string]func(w *world, publish func() error) error{
+		"it died after the move": func(_ *world, publish func() error) error {
+			if err := publish(); err != nil {
+				return err
+			}
+			return sdk.Errorf(sdk.Unavailable, "it dies")
+		},
+		"the answer to the move was lost": func(w *world, publish func() error) error {
+			w.images.Silence(movedIndex)
+			return publish()
+		},
+	} {
+		for _, overtaken := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w, _ := newTaggedWorld(t, nil)
+					var found []*sdk.Published
+					wish := &sdk.Publication{Overwrite: movedIndex, BuildTags: []string{"v1"}}
+					w.lineup.Types[0].Handler = handlerFunc(func(ctx context.Context, job *sdk.Job) error {
+						published, err := job.Published(ctx, wish)
+						if err != nil {
+							return err
+						}
+						if found = append(found, published); published != nil {
+							return nil
+						}
+						return die(w, func() error { return publishB(ctx, job) })
+					})
+					r := w.submit(`{}`)
+					w.Run(t.Context(), r.ID)
+					w.wantState(r.ID, core.InProgress, "")
+					if overtaken {
+						id, err := w.store.BeginMove(t.Context(), core.TagMove{Spec: movedIndex, To: theirs, Kind: core.MoveRestore}, nil)
+						if err != nil {
+							t.Fatal(err)
+						}
+						w.images.Set(movedIndex, theirs)
+						if err := w.store.EndMove(t.Context(), id, digestB, true); err != nil {
+							t.Fatal(err)
+						}
+					}
+					time.Sleep(2 * time.Second) // the pause before the second attempt
+					w.Run(t.Context(), r.ID)
+					w.wantState(r.ID, core.Complete, "")
+					want := []*sdk.Published{nil, {
+						IndexImage: movedIndex, IndexImageResolved: "q/index@" + digestB,
+						InternalCopy: "build.example.com/iib-build:1", InternalCopyResolved: "build.example.com/iib-build@" + digestB,
+					}}
+					if diff := cmp.Diff(want, found); diff != "" {
+						t.Error(diff)
+					}
+					now, _ := w.images.Session(nil).Digest(t.Context(), movedIndex)
+					moves := w.moves(movedIndex)
+					if last := moves[len(moves)-1]; last.Request != r.ID || last.From != digestA || last.To != digestB {
+						t.Errorf("the moves are %+v", moves)
+					}
+					if overtaken && (now != theirs || len(moves) != 2) || !overtaken && (now != digestB || len(moves) != 1) {
+						t.Errorf("the index is %s after the moves %+v", now, moves)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestNothingWasPublishedBefore(t *testing.T) {
+	w, _ := newTaggedWorld(t, func(ctx context.Context, job *sdk.Job) error {
+		if published, err := job.Published(ctx, &sdk.Publication{Overwrite: movedIndex}); published != nil || err != nil {
+			t.Errorf("%v %v", published, err)
+		}
+		return nil
+	})
+	r := w.submit(`{}`)
+	// Another request has moved the tag, and an earlier run of this one has not.
+	id, err := w.store.BeginMove(t.Context(), core.TagMove{Spec: movedIndex, To: digestB, Kind: core.MovePublish}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.EndMove(t.Context(), id, digestA, true); err != nil {
+		t.Fatal(err)
+	}
+	_, claim, err := w.store.Claim(t.Context(), r.ID, "dead", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.Release(t.Context(), claim, 0, true); err != nil {
+		t.Fatal(err)
+	}
+	w.Run(t.Context(), r.ID)
+	w.wantState(r.ID, core.Complete, "")
+}

@@ -57,6 +57,11 @@ func Read(data []byte, limit int64) (Files, error) {
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
 		return nil, refuse("The uploaded file is not a zip file, or it is damaged.")
 	}
+	// The reader compares the number of members with the low bits only of what
+	// the end record says; a zip without any is nothing but an end record.
+	if len(archive.File) == 0 && !bytes.HasPrefix(data, []byte("PK\x05\x06")) && !bytes.HasPrefix(data, []byte("PK\x06\x06")) {
+		return nil, refuse("The uploaded file is not a zip file, or it is damaged: its directory is not where its end says.")
+	}
 	if err := checkSizes(archive.File, limit); err != nil {
 		return nil, err
 	}

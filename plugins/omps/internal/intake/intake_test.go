@@ -137,21 +137,22 @@ func hostile(t testing.TB) map[string]struct {
 		"a text":                      {[]byte("packageName: x\n"), "not a zip file"},
 		"cut off":                     {good[:len(good)-30], "not a zip file"},
 		"cut in the middle":           {good[:len(good)/2], "not a zip file"},
-		"a zip64 end that lies":       {zip64(good), "not a zip file"},
+		"a zip64 end that lies":       {zip64(good, 1<<40, 1<<50, 1<<60), "not a zip file"},
+		"a zip64 end of no directory": {zip64(good, 1<<62, 200, 0), "not a zip file"},
 	}
 }
 
 // zip64 puts an end record of the large format before that of a zip, which
 // tells of more entries and bytes than there are.
-func zip64(good []byte) []byte {
+func zip64(good []byte, entries, size, offset uint64) []byte {
 	end := len(good) - 22
 	record := make([]byte, 56)
 	copy(record, "PK\x06\x06")
 	binary.LittleEndian.PutUint64(record[4:], 44)
-	binary.LittleEndian.PutUint64(record[24:], 1<<40)
-	binary.LittleEndian.PutUint64(record[32:], 1<<40)
-	binary.LittleEndian.PutUint64(record[40:], 1<<50)
-	binary.LittleEndian.PutUint64(record[48:], 1<<60)
+	binary.LittleEndian.PutUint64(record[24:], entries)
+	binary.LittleEndian.PutUint64(record[32:], entries)
+	binary.LittleEndian.PutUint64(record[40:], size)
+	binary.LittleEndian.PutUint64(record[48:], offset)
 	locator := make([]byte, 20)
 	copy(locator, "PK\x06\x07")
 	binary.LittleEndian.PutUint64(locator[8:], uint64(end))

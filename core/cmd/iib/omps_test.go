@@ -171,22 +171,41 @@ func (p *pusher) json(method, path string) (int, map[string]any) {
 	return status, answer
 }
 
+// formOf is a form with one file.
+func formOf(t testing.TB, field, name string, data []byte) (contentType string, body []byte) {
+	t.Helper()
+	var out bytes.Buffer
+	form := multipart.NewWriter(&out)
+	part, err := form.CreateFormFile(field, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := part.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := form.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return form.FormDataContentType(), out.Bytes()
+}
+
+// gzipped compresses a text.
+func gzipped(t testing.TB, text string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	_, err := w.Write([]byte(text))
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
 // push sends an archive as a form's file.
 func (p *pusher) push(path, name string, archive []byte) (int, map[string]any) {
 	p.t.Helper()
-	var body bytes.Buffer
-	form := multipart.NewWriter(&body)
-	part, err := form.CreateFormFile("file", name)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	if _, err := part.Write(archive); err != nil {
-		p.t.Fatal(err)
-	}
-	if err := form.Close(); err != nil {
-		p.t.Fatal(err)
-	}
-	status, data := p.do(http.MethodPost, path, form.FormDataContentType(), body.Bytes())
+	kind, body := formOf(p.t, "file", name, archive)
+	status, data := p.do(http.MethodPost, path, kind, body)
 	var answer map[string]any
 	if err := json.Unmarshal(data, &answer); err != nil {
 		p.t.Fatalf("push %s: %d %s", path, status, data)

@@ -110,6 +110,8 @@ func TestBuildsArePushedFromKoji(t *testing.T) {
 	}{
 		{"a build of today", build(newStyle), "", satisfied, says(200, good), 200, "", ""},
 		{"a build of old", build(oldStyle), fmt.Sprintf(logs, "old.zip"), satisfied, says(200, good), 200, "", ""},
+		{"a gate that says so in other words", build(newStyle), "", says(200, `{"policies_satisfied": 1}`), says(200, good), 200, "", ""},
+		{"a gate that says no in other words", build(newStyle), "", says(200, `{"policies_satisfied": [], "summary": "s"}`), says(200, good), 400, "GreenwaveUnsatisfiedError", "op-1-2"},
 		{"an unknown build", nothing, "", satisfied, nil, 404, "KojiNVRBuildNotFound", "NVR not found"},
 		{"no NVR", fmt.Sprintf(refusal, "invalid format: op"), "", satisfied, nil, 404, "KojiNVRBuildNotFound", "NVR not found"},
 		{"a fault of the hub", fmt.Sprintf(refusal, "database down"), "", satisfied, nil, 500, "KojiError", "database down"},

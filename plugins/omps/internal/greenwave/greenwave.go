@@ -69,10 +69,30 @@ func (c *Client) Check(ctx context.Context, nvr string) error {
 	switch {
 	case !ok:
 		return fault.New(fault.Greenwave, "Greenwave's answer does not tell whether the policies are satisfied.").With("greenwave_response", shown)
-	case satisfied != true:
+	case !truthy(satisfied):
 		return fault.New(fault.GreenwaveUnsatisfied, "The build %s does not satisfy the policies for %s.", nvr, c.ProductVersion).With("greenwave_response", shown)
 	}
 	return nil
+}
+
+// truthy tells whether a value means yes, as it does for the original: all but
+// null, false, zero and what is empty.
+func truthy(value any) bool {
+	switch v := value.(type) {
+	case nil:
+		return false
+	case bool:
+		return v
+	case float64:
+		return v != 0
+	case string:
+		return v != ""
+	case []any:
+		return len(v) > 0
+	case map[string]any:
+		return len(v) > 0
+	}
+	return false
 }
 
 // Ping asks Greenwave who it is.

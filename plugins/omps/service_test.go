@@ -411,6 +411,37 @@ func TestRightsAreTheRegistrys(t *testing.T) {
 	}
 }
 
+// TestARepositoryOfImagesIsNoPackage pushes to one as Quay's clients did.
+func TestARepositoryOfImagesIsNoPackage(t *testing.T) {
+	kept := images(t)
+	url := serveOMPS(t, kept, nil)
+	server := httptest.NewServer(kept)
+	t.Cleanup(server.Close)
+	manifest := `{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "size": 2}, "layers": []}`
+	if status, answer := ask(t, "POST", server.URL+"/v2/app-registry/o/web/blobs/uploads/?digest=sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", nil, []byte("{}")); status != 201 {
+		t.Fatal(status, answer)
+	}
+	if status, answer := ask(t, "PUT", server.URL+"/v2/app-registry/o/web/manifests/latest", map[string]string{"Content-Type": "application/vnd.oci.image.manifest.v1+json"}, []byte(manifest)); status != 201 {
+		t.Fatal(status, answer)
+	}
+	status, answer := upload(t, url+"/v2/o/zipfile", zipOf(t, operator("web")))
+	wantFault(t, status, answer, 500, "QuayCourierError", "Failed to push manifest: o/web is a repository of images")
+	status, raw := ask(t, "POST", url+"/cnr/api/v1/packages/o/web", map[string]string{"Authorization": authorization}, []byte(`{"blob": "H4sIAAAAAAACA8tIzcnJBwCGphA2BQAAAA==", "release": "1.0.0", "media_type": "helm"}`))
+	if text, ok := raw.(map[string]any)["error"].(string); status != 405 || !ok || text == "" {
+		t.Error(status, raw)
+	}
+	if status, answer := upload(t, url+"/v2/other/zipfile", zipOf(t, operator("web"))); status != 200 {
+		t.Fatal(status, answer)
+	}
+	auth := map[string]string{"Authorization": authorization}
+	if status, answer := ask(t, "DELETE", url+"/v2/other/web", auth, nil); status != 200 {
+		t.Fatal(status, answer)
+	}
+	if status, answer := upload(t, url+"/v2/other/zipfile", zipOf(t, operator("web"))); status != 200 || answer["version"] != "1.0.0" {
+		t.Error("a package without releases is still one:", status, answer)
+	}
+}
+
 func TestConcurrentPushesGetNumbersOfTheirOwn(t *testing.T) {
 	url := serveOMPS(t, images(t), nil)
 	good := zipOf(t, operator("web"))

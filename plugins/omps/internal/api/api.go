@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/iib-engine/iib/plugins/omps/internal/fault"
+	"github.com/iib-engine/iib/plugins/omps/internal/lock"
 	"github.com/iib-engine/iib/plugins/omps/internal/manifest"
 )
 
@@ -70,7 +71,7 @@ type Options struct {
 type service struct {
 	Options
 	turns    chan struct{}
-	packages locks
+	packages lock.Names
 
 	metrics  *prometheus.Registry
 	calls    *prometheus.CounterVec

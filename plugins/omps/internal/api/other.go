@@ -15,7 +15,7 @@ func (c *call) delete() (any, error) {
 		return nil, err
 	}
 	ctx := c.r.Context()
-	unlock, err := c.packages.lock(ctx, c.organization+"/"+c.repository)
+	unlock, err := c.packages.Lock(ctx, c.organization+"/"+c.repository)
 	if err != nil {
 		return nil, err
 	}

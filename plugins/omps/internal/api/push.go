@@ -12,7 +12,6 @@ import (
 	"mime/multipart"
 	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/iib-engine/iib/plugins/omps/internal/cnr"
 	"github.com/iib-engine/iib/plugins/omps/internal/fault"
@@ -160,7 +159,7 @@ func (c *call) push(data []byte) (any, error) {
 	if c.repository == "" {
 		c.repository = name
 	}
-	unlock, err := c.packages.lock(ctx, c.organization+"/"+c.repository)
+	unlock, err := c.packages.Lock(ctx, c.organization+"/"+c.repository)
 	if err != nil {
 		return nil, err
 	}
@@ -261,43 +260,4 @@ func user(authorization string) string {
 		return ""
 	}
 	return name
-}
-
-// locks are by name; a lock that nobody wants any longer is forgotten.
-type locks struct {
-	mu   sync.Mutex
-	held map[string]*waited
-}
-
-type waited struct {
-	turn    chan struct{}
-	waiters int
-}
-
-func (l *locks) lock(ctx context.Context, name string) (unlock func(), err error) {
-	l.mu.Lock()
-	if l.held == nil {
-		l.held = make(map[string]*waited)
-	}
-	w := l.held[name]
-	if w == nil {
-		w = &waited{turn: make(chan struct{}, 1)}
-		l.held[name] = w
-	}
-	w.waiters++
-	l.mu.Unlock()
-	leave := func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if w.waiters--; w.waiters == 0 {
-			delete(l.held, name)
-		}
-	}
-	select {
-	case w.turn <- struct{}{}:
-		return func() { <-w.turn; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, ctx.Err()
-	}
 }

@@ -76,6 +76,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *call) fail(err error) {
+	if errors.Is(err, store.ErrImage) {
+		// This one error is a mere text, in the protocol as it was served.
+		_ = c.json(http.StatusMethodNotAllowed, map[string]string{"error": fmt.Sprintf("%s is a repository of images; packages cannot be pushed to it.", c.pkg)})
+		return
+	}
 	p := new(problem)
 	var tooLarge *http.MaxBytesError
 	switch {

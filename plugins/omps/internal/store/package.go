@@ -81,7 +81,11 @@ func (s *Store) SetPublic(ctx context.Context, authorization string, p Package, 
 	if err != nil {
 		return err
 	}
-	defer s.lock(p)()
+	unlock, err := s.changing.Lock(ctx, p.String())
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	options := s.options(ctx, authorization)
 	if now, err := s.isPublic(repo, options); err == nil && now == public {
 		return nil

@@ -218,12 +218,26 @@ func (s *Store) Put(ctx context.Context, authorization string, p Package, put *P
 	if err != nil {
 		return nil, err
 	}
-	defer s.lock(p)()
+	unlock, err := s.changing.Lock(ctx, p.String())
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	options := s.options(ctx, authorization)
 	present, err := s.releases(ctx, repo, options)
 	isNew := errors.Is(translate(err), ErrNotFound)
 	if err != nil && !isNew {
 		return nil, translate(err)
+	}
+	if !isNew && len(present) == 0 {
+		// Its releases may all be deleted; but then it is known as a package.
+		_, err := remote.Get(repo.Tag(packageTag), options...)
+		if errors.Is(translate(err), ErrNotFound) {
+			return nil, ErrImage
+		}
+		if err != nil {
+			return nil, translate(err)
+		}
 	}
 	layer := &layer{blob: put.Blob, mediaType: ContentType(put.MediaType)}
 	for _, r := range present {
@@ -266,7 +280,11 @@ func (s *Store) Delete(ctx context.Context, authorization string, p Package, ver
 	if err != nil {
 		return err
 	}
-	defer s.lock(p)()
+	unlock, err := s.changing.Lock(ctx, p.String())
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	options := s.options(ctx, authorization)
 	descriptor, err := remote.Get(repo.Tag(tag), options...)
 	if err != nil {

@@ -16,13 +16,13 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"sync"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/iib-engine/iib/plugins/omps/internal/lock"
 	"github.com/iib-engine/iib/sdk"
 )
 
@@ -33,6 +33,8 @@ var (
 	ErrForbidden = errors.New("the registry refuses access")
 	// ErrExists tells that a release is there already.
 	ErrExists = errors.New("exists already")
+	// ErrImage tells that a repository holds images, and is no package's.
+	ErrImage = errors.New("is a repository of images")
 	// ErrName tells that a name cannot be a package's.
 	ErrName = errors.New("is not a name that a repository can have")
 )
@@ -54,7 +56,7 @@ type Options struct {
 type Store struct {
 	Options
 	registry name.Registry
-	locks    sync.Map // package to *sync.Mutex
+	changing lock.Names // packages
 }
 
 // New returns a store of packages in a registry.
@@ -231,14 +233,6 @@ func (s *Store) ownAuthorization(ctx context.Context, repo name.Repository) (str
 		return "", err
 	}
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(access.Username+":"+access.Password.Reveal())), nil
-}
-
-// lock serialises changes of a package in this process.
-func (s *Store) lock(p Package) (unlock func()) {
-	value, _ := s.locks.LoadOrStore(p.String(), new(sync.Mutex))
-	mutex := value.(*sync.Mutex)
-	mutex.Lock()
-	return mutex.Unlock
 }
 
 // Login tells whether the registry takes a caller's credentials.

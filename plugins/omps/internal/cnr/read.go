@@ -95,7 +95,7 @@ func (c *call) list() error {
 
 // summary is nil for a package without releases that can be seen.
 func (c *call) summary(p store.Package, mediaType string) (*summary, error) {
-	releases, err := c.Store.Releases(c.r.Context(), c.auth, p)
+	releases, public, err := c.Store.Summary(c.r.Context(), c.auth, p)
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrForbidden) {
 		return nil, nil
 	}
@@ -120,10 +120,6 @@ func (c *call) summary(p store.Package, mediaType string) (*summary, error) {
 	}
 	if len(releases) == 0 || mediaType != "" && !slices.Contains(s.Manifests, mediaType) {
 		return nil, nil
-	}
-	public, err := c.Store.Public(c.r.Context(), c.auth, p)
-	if err != nil {
-		return nil, err
 	}
 	if public {
 		s.Visibility = "public"

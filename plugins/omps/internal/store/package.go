@@ -11,6 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -25,53 +26,72 @@ const (
 // Packages returns the packages of a namespace that the caller may see, or
 // those of all namespaces for "".
 func (s *Store) Packages(ctx context.Context, authorization, namespace string) ([]Package, error) {
-	seen := make(map[Package]bool)
-	var packages []Package
-	collect := func(authorization string, only func(Package) bool) error {
-		repositories, err := s.repositories(ctx, authorization)
-		if err != nil {
-			return err
-		}
-		for _, repository := range repositories {
-			p, ok := s.packageAt(repository)
-			if ok && !seen[p] && (namespace == "" || p.Namespace == namespace) && only(p) {
-				seen[p] = true
-				packages = append(packages, p)
-			}
-		}
-		return nil
-	}
-	err := collect(authorization, func(Package) bool { return true })
+	packages, err := s.listed(ctx, authorization, namespace)
 	if err != nil && !errors.Is(err, ErrForbidden) && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	// Public packages are listed for everybody, whatever the registry thinks.
-	if s.Own != nil {
-		list := s.registry.Repo(strings.TrimPrefix(s.Prefix+"/list", "/"))
-		own, err := s.ownAuthorization(ctx, list)
-		if err == nil && own != "" {
-			_ = collect(own, func(p Package) bool {
-				repo, err := s.repository(p)
-				if err != nil {
-					return false
-				}
-				public, err := s.isPublic(repo, s.options(ctx, own))
-				return err == nil && public
-			})
+	return append(packages, s.publicOnes(ctx, namespace, packages)...), nil
+}
+
+// listed are the packages that the registry lists for a caller.
+func (s *Store) listed(ctx context.Context, authorization, namespace string) ([]Package, error) {
+	repositories, err := s.repositories(ctx, authorization)
+	if err != nil {
+		return nil, err
+	}
+	var packages []Package
+	for _, repository := range repositories {
+		if p, ok := s.packageAt(repository); ok && (namespace == "" || p.Namespace == namespace) {
+			packages = append(packages, p)
 		}
 	}
 	return packages, nil
 }
 
-// Public tells whether everybody may read a package.
-func (s *Store) Public(ctx context.Context, authorization string, p Package) (bool, error) {
-	var result bool
-	err := s.reading(ctx, authorization, p, func(repo name.Repository, options []remote.Option) error {
-		var err error
-		result, err = s.isPublic(repo, options)
-		return err
-	})
-	return result, err
+// publicOnes are the packages that are listed for everybody, whatever the
+// registry thinks, besides those that are known. The engine looks for them with
+// its own credentials; without those, there are none.
+func (s *Store) publicOnes(ctx context.Context, namespace string, known []Package) []Package {
+	if s.Own == nil {
+		return nil
+	}
+	list := s.registry.Repo(strings.TrimPrefix(s.Prefix+"/list", "/"))
+	own, err := s.ownAuthorization(ctx, list)
+	if err != nil || own == "" {
+		return nil
+	}
+	all, err := s.listed(ctx, own, namespace)
+	if err != nil {
+		return nil
+	}
+	seen := make(map[Package]bool)
+	for _, p := range known {
+		seen[p] = true
+	}
+	options := s.options(ctx, own)
+	public := make([]bool, len(all))
+	var group errgroup.Group
+	group.SetLimit(parallel)
+	for i, p := range all {
+		repo, err := s.repository(p)
+		if err != nil || seen[p] {
+			continue
+		}
+		seen[p] = true
+		group.Go(func() error {
+			is, err := s.isPublic(repo, options)
+			public[i] = err == nil && is
+			return nil
+		})
+	}
+	_ = group.Wait()
+	var found []Package
+	for i, p := range all {
+		if public[i] {
+			found = append(found, p)
+		}
+	}
+	return found
 }
 
 // SetPublic makes a package readable by everybody, or not, with the caller's

@@ -100,6 +100,20 @@ func (s *Store) Releases(ctx context.Context, authorization string, p Package) (
 	return releases, err
 }
 
+// Summary returns a package's releases as Releases does, and whether everybody
+// may read it.
+func (s *Store) Summary(ctx context.Context, authorization string, p Package) (releases []Release, public bool, err error) {
+	err = s.reading(ctx, authorization, p, func(repo name.Repository, options []remote.Option) error {
+		var err error
+		if releases, err = s.releases(ctx, repo, options); err != nil || len(releases) == 0 {
+			return err
+		}
+		public, err = s.isPublic(repo, options)
+		return err
+	})
+	return releases, public, err
+}
+
 func (s *Store) releases(ctx context.Context, repo name.Repository, options []remote.Option) ([]Release, error) {
 	tags, err := remote.List(repo, options...)
 	if err != nil {

@@ -163,10 +163,16 @@ func (s *Store) options(ctx context.Context, authorization string) []remote.Opti
 	case strings.EqualFold(scheme, "bearer"):
 		auth = authn.FromConfig(authn.AuthConfig{RegistryToken: credentials})
 	}
-	return []remote.Option{
+	options := []remote.Option{
 		remote.WithContext(ctx), remote.WithAuth(auth),
 		remote.WithTransport(&always{next: s.Transport, host: s.registry.RegistryStr(), authorization: authorization}),
 	}
+	// Without a puller, each read begins with a greeting, and with a token if
+	// the registry has those.
+	if puller, err := remote.NewPuller(options...); err == nil {
+		options = append(options, remote.Reuse(puller))
+	}
+	return options
 }
 
 // always shows the credentials also to a registry that lets everybody in at

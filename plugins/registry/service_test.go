@@ -216,6 +216,25 @@ func TestUsers(t *testing.T) {
 			t.Errorf("challenge is %s, want %s", got, want)
 		}
 	})
+	t.Run("a client with tokens lists what its user may read", func(t *testing.T) {
+		registry, err := name.NewRegistry(host, name.Insecure)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			who  string
+			auth remote.Option
+			want string
+		}{{"a user", anna, "[public/a team/deep/a]"}, {"nobody", remote.WithAuth(authn.Anonymous), "[public/a]"}} {
+			names, err := remote.Catalog(t.Context(), registry, c.auth)
+			if got := fmt.Sprint(names); err != nil || got != c.want {
+				t.Errorf("%s sees %s, %v, want %s", c.who, got, err, c.want)
+			}
+		}
+		if _, err := remote.Catalog(t.Context(), registry, wrong); err == nil {
+			t.Error("a wrong password lists something")
+		}
+	})
 	t.Run("the API takes a robot's secret", func(t *testing.T) {
 		for secret, want := range map[string]int{
 			"Bearer team+ci:battery staple": http.StatusOK, "bearer team+ci:battery staple": http.StatusOK,

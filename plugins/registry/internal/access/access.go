@@ -92,8 +92,13 @@ func Fits(pattern, repository string) bool {
 }
 
 // Scope is what a caller's token is good for: the most that it may do in some
-// repositories. Elsewhere it may do nothing.
+// repositories, and reading the list of repositories if Catalog is in it.
+// Elsewhere it may do nothing.
 type Scope map[string]Right
+
+// Catalog stands for the list of repositories in a Scope. No repository is called
+// so.
+const Catalog = "registry:catalog:*"
 
 type scopeKey struct{}
 
@@ -118,6 +123,16 @@ func (p Policy) For(r *http.Request, repository string) (right Right, scoped boo
 		return scope[repository], true
 	}
 	return right, false
+}
+
+// Lists tells whether a repository is in the list for a request's caller: the
+// names of what the user may read, as far as a token is good for that.
+func (p Policy) Lists(r *http.Request, repository string) bool {
+	if scope, limited := r.Context().Value(scopeKey{}).(Scope); limited && scope[Catalog] >= Read {
+		return p.Of(sdk.UserFrom(r), repository) >= Read
+	}
+	right, _ := p.For(r, repository)
+	return right >= Read
 }
 
 // Of returns the right of a user, empty for an anonymous one, in a repository.

@@ -114,8 +114,13 @@ func (d *Door) serveToken(w http.ResponseWriter, r *http.Request) {
 }
 
 // grant adds to a scope as much of a wish, "repository:<name>:<actions>", as
-// the user may have.
+// the user may have. Everybody may see the list of repositories, which has only
+// what the user may read.
 func (d *Door) grant(scope access.Scope, user, wish string) {
+	if wish == access.Catalog {
+		scope[access.Catalog] = access.Read
+		return
+	}
 	kind, rest, _ := strings.Cut(wish, ":")
 	end := strings.LastIndexByte(rest, ':')
 	if kind != "repository" || end < 0 {

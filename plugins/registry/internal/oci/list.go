@@ -85,7 +85,7 @@ func (c *call) catalog() error {
 			break
 		}
 		for _, name := range found {
-			if c.mayRead(name) {
+			if c.Policy.Lists(c.r, name) {
 				names = append(names, name)
 			}
 		}

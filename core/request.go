@@ -56,8 +56,12 @@ type NewBatch struct {
 
 // NewRequest is one accepted submission.
 type NewRequest struct {
-	Type      string
-	Queue     string
+	Type  string
+	Queue string
+	// Lane, if it is not empty, names what this request runs in one after
+	// another with others: no request of a lane is claimed before all that
+	// were stored earlier have ended.
+	Lane      string
 	Target    string
 	Overwrite bool
 	Params    json.RawMessage

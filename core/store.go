@@ -55,8 +55,8 @@ type Requests interface {
 type Claims interface {
 	// Claim gives the request to a worker until lease from now, and counts an
 	// attempt. It is a Conflict while an earlier claim's lease runs, be it the
-	// same worker's, before NotBefore, or when the request has ended
-	// (ReasonFinal). Leases are watched and not compared with clocks: where
+	// same worker's, before NotBefore, while an earlier request of its lane has
+	// not ended, or when the request itself has (ReasonFinal). Leases are watched and not compared with clocks: where
 	// several processes share a store, each waits a whole lease from when it
 	// first saw the claim.
 	Claim(ctx context.Context, id int64, worker string, lease time.Duration) (*Request, Claim, error)
@@ -70,8 +70,8 @@ type Claims interface {
 	Change(ctx context.Context, claim Claim, change *Change) (*Request, error)
 	// Secrets opens what was sealed for the request.
 	Secrets(ctx context.Context, claim Claim) (map[string]sdk.Secret, []sdk.Grant, error)
-	// Runnable returns requests in progress that nobody holds, oldest first:
-	// those that a queue should know of. It is what rebuilds a lost queue. It
+	// Runnable returns requests in progress that nobody holds, oldest first, of
+	// a lane the first alone: those that a queue should know of. It is what rebuilds a lost queue. It
 	// also ends dead claims; called again and again, at least twice a lease, by
 	// any process, it makes their requests claimable by all.
 	Runnable(ctx context.Context, after int64, limit int) ([]Dispatch, error)

@@ -21,6 +21,7 @@ func (d *decoder) check(root *node, c *Config) {
 	d.checkServer(root)
 	d.checkExposure(root, c)
 	d.checkStorage(root)
+	d.checkQueues(root)
 	d.checkPlugins(root)
 	d.checkMounts(root, c)
 	d.checkBuilder(root)
@@ -113,6 +114,25 @@ func (d *decoder) checkExposure(root *node, c *Config) {
 	}
 	d.warnf(at, "Open to everybody",
 		"The engine does not only listen on this machine, and whoever reaches it may submit requests without being recognized. Use another identity block, or listen on a loopback address.")
+}
+
+// checkQueues reports request types that go to two queues.
+func (d *decoder) checkQueues(root *node) {
+	queues := make(map[string]string)
+	for _, n := range root.all("queue") {
+		s := n.settings["requests"]
+		if s == nil {
+			continue
+		}
+		for i, t := range n.list("requests") {
+			if other, taken := queues[t]; taken {
+				d.errorf(s.element(i), "Conflicting settings",
+					"Requests of the type %s go to the queue %s already. Remove the type from one of them.", quote(t), quote(other))
+				continue
+			}
+			queues[t] = n.labels[0]
+		}
+	}
 }
 
 // checkStorage reports settings of which only one may be used.

@@ -344,7 +344,7 @@ var tracingBlock = Block{
 
 var queueBlock = Block{
 	Name: "queue", Labels: []string{"name"}, Multiple: true, unique: true, labelForm: nameForm,
-	Doc: `A queue of requests. The queue "default" exists without a block; it takes all requests that no user block sends elsewhere.`,
+	Doc: `A queue of requests. The queue "default" exists without a block; it takes all requests that neither the ` + "`requests`" + ` of a queue nor a user block sends elsewhere.`,
 	Schema: Schema{Attributes: []Attribute{
 		{
 			Name: "concurrency", Type: Int, Default: "4", least: 1, most: 1000,
@@ -364,7 +364,11 @@ var queueBlock = Block{
 		},
 		{
 			Name: "serial", Type: String, Default: `"none"`, oneOf: []string{"none", "index", "queue"},
-			Doc: "What runs one after another, over all processes: `\"index\"` is the requests on the same index, `\"queue\"` all requests of the queue. This is not in force yet.",
+			Doc: "What runs one after another, over all processes: `\"index\"` is the requests on the same index, `\"queue\"` all requests of the queue, in the order of their numbers. It counts for requests that are submitted from then on.",
+		},
+		{
+			Name: "requests", Type: List, form: requestForm,
+			Doc: "The request types that go to this queue, whoever submits them. A type may be named by one queue.",
 		},
 	}},
 }

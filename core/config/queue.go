@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"slices"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type Queue struct {
 	Attempts    int           `json:"attempts"` // runs in all, at least 1
 	Priority    int           `json:"priority"` // 1 to 10, more is sooner
 	Serial      Serial        `json:"serial"`
+	Requests    []string      `json:"requests"` // the types that go here, whoever submits them
 }
 
 // Serial says which requests of a queue run one after another, over all
@@ -56,7 +58,12 @@ func (c *Config) Queue(name string) *Queue {
 
 // QueueFor returns the name of the queue that a request goes to. The user is
 // empty if nobody was recognized, the index if the type has none.
-func (c *Config) QueueFor(user, index string, overwrite bool) string {
+func (c *Config) QueueFor(requestType, user, index string, overwrite bool) string {
+	for _, q := range c.Queues {
+		if slices.Contains(q.Requests, requestType) {
+			return q.Name
+		}
+	}
 	for _, u := range c.Users {
 		if u.Name != user {
 			continue
@@ -97,6 +104,7 @@ func decodeQueue(n *node, name string) *Queue {
 		Attempts:    n.number("attempts"),
 		Priority:    n.number("priority"),
 		Serial:      Serial(n.text("serial")),
+		Requests:    n.list("requests"),
 	}
 }
 

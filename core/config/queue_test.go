@@ -97,7 +97,7 @@ func TestEveryFormOfIIBsUserToQueueCanBeSaid(t *testing.T) {
 			for _, index := range append([]string{"", "all", "quay.io/ns/index"}, indexes...) {
 				for _, overwrite := range []bool{false, true} {
 					want := m.choose(user, index, overwrite)
-					if got := c.QueueFor(user, index, overwrite); got != want {
+					if got := c.QueueFor("add", user, index, overwrite); got != want {
 						t.Fatalf("user %q, index %q, overwrite %v: %s, want %s, by\n%v\n%s", user, index, overwrite, got, want, m, text)
 					}
 				}
@@ -116,10 +116,25 @@ user "u" {
 }`, nil)
 	for index, want := range map[string]string{"": "q", "i:2": "q", "i:1": "r"} {
 		for _, overwrite := range []bool{false, true} {
-			if got := c.QueueFor("u", index, overwrite); got != want {
+			if got := c.QueueFor("add", "u", index, overwrite); got != want {
 				t.Errorf("index %q, overwrite %v: %s, want %s", index, overwrite, got, want)
 			}
 		}
+	}
+}
+
+func TestATypeGoesToTheQueueThatNamesIt(t *testing.T) {
+	c := mustLoad(t, `
+queue "composes" { requests = ["compose"] }
+queue "q" {}
+user "u" { queue = "q" }`, nil)
+	for _, user := range []string{"", "u"} {
+		if got := c.QueueFor("compose", user, "", false); got != "composes" {
+			t.Errorf("user %q: %s", user, got)
+		}
+	}
+	if got := c.QueueFor("add", "u", "", false); got != "q" {
+		t.Errorf("another type goes to %s", got)
 	}
 }
 

@@ -2,6 +2,7 @@ package coretest
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -160,6 +161,91 @@ func testClaims(t *testing.T, open func(t *testing.T) core.Store) {
 
 	t.Run("a release", func(t *testing.T) { testRelease(t, open) })
 	t.Run("the runnable requests", func(t *testing.T) { testRunnable(t, open) })
+	t.Run("a lane", func(t *testing.T) { testLanes(t, open) })
+}
+
+func testLanes(t *testing.T, open func(t *testing.T) core.Store) {
+	laned := func(s *subject, lane string) int64 {
+		n := plain()
+		n.Lane = lane
+		return s.submit(&core.NewBatch{Requests: []core.NewRequest{n}})[0].ID
+	}
+	t.Run("has one request running, the oldest", func(t *testing.T) {
+		s := start(t, open)
+		first, other, second, free, third := laned(s, "a"), laned(s, "b"), laned(s, "a"), laned(s, ""), laned(s, "a")
+		refused := func(id int64) {
+			t.Helper()
+			_, _, err := s.Claim(t.Context(), id, "w", time.Hour)
+			wantCode(t, "Claim", err, sdk.Conflict, "")
+		}
+		wantSame(t, "runnable", s.runnable(), []int64{first, other, free})
+		refused(second)
+		claim := s.claim(first, "w1", time.Hour)
+		refused(second)
+		wantSame(t, "runnable", s.runnable(), []int64{other, free})
+		// One that waits for its next attempt is not overtaken.
+		if err := s.Release(t.Context(), claim, time.Hour, false); err != nil {
+			t.Fatal(err)
+		}
+		refused(second)
+		wantSame(t, "runnable", s.runnable(), []int64{first, other, free})
+		if _, err := s.Cancel(t.Context(), first, "No."); err != nil {
+			t.Fatal(err)
+		}
+		wantSame(t, "runnable", s.runnable(), []int64{other, second, free})
+		refused(third)
+		s.change(s.claim(second, "w2", time.Hour), &core.Change{State: core.Complete, Reason: "Done."})
+		s.claim(third, "w1", time.Hour)
+		s.claim(other, "w1", time.Hour)
+		s.claim(free, "w1", time.Hour)
+	})
+	t.Run("is kept by many who claim at once", func(t *testing.T) {
+		s := start(t, open)
+		const requests, workers = 12, 6
+		for range requests {
+			laned(s, "a")
+		}
+		var mu sync.Mutex
+		var order []int64
+		running := 0
+		var wg sync.WaitGroup
+		for w := range workers {
+			wg.Go(func() {
+				for {
+					mu.Lock()
+					over := len(order) == requests
+					mu.Unlock()
+					if over {
+						return
+					}
+					for id := int64(1); id <= requests; id++ {
+						_, claim, err := s.Claim(t.Context(), id, fmt.Sprint("w", w), time.Hour)
+						if err != nil {
+							continue
+						}
+						mu.Lock()
+						if running++; running > 1 {
+							t.Errorf("%d of a lane run at once", running)
+						}
+						order = append(order, id)
+						mu.Unlock()
+						// Another claim would succeed here if the lane let it.
+						runtime.Gosched()
+						mu.Lock()
+						running--
+						mu.Unlock()
+						if _, err := s.Change(t.Context(), claim, &core.Change{State: core.Complete, Reason: "Done."}); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if !slices.IsSorted(order) {
+			t.Errorf("they ran in the order %v", order)
+		}
+	})
 }
 
 // wantFenced fails unless every call under a claim is a conflict that leaves

@@ -37,6 +37,7 @@ type memoryRequest struct {
 	// beginning of the delay that ends at NotBefore.
 	expires  time.Time
 	released time.Time
+	lane     string
 	secrets  map[string]sdk.Secret
 	grants   []sdk.Grant
 }
@@ -118,6 +119,7 @@ func (m *Memory) newRequest(n *core.NewRequest, at time.Time) *memoryRequest {
 	m.requests = append(m.requests, r)
 	r.ID = int64(len(m.requests))
 	r.Type, r.Queue, r.Target = text(n.Type), text(n.Queue), text(n.Target)
+	r.lane = text(n.Lane)
 	r.Overwrite, r.Accepted = n.Overwrite, at
 	if r.Params = n.Params; len(r.Params) == 0 {
 		r.Params = json.RawMessage(`{}`)

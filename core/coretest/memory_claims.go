@@ -28,12 +28,27 @@ func (m *Memory) Claim(_ context.Context, id int64, worker string, lease time.Du
 		return nil, core.Claim{}, sdk.Errorf(sdk.Conflict, "request %d is claimed by worker %s", id, r.Worker)
 	case r.Worker == "" && r.wait(now) > 0:
 		return nil, core.Claim{}, sdk.Errorf(sdk.Conflict, "request %d waits until %s", id, r.NotBefore)
+	case !m.turnInLane(r):
+		return nil, core.Claim{}, sdk.Errorf(sdk.Conflict, "request %d waits for others in its lane", id)
 	}
 	r.Worker, r.NotBefore = text(worker), time.Time{}
 	r.extend(now, lease)
 	r.Epoch++
 	r.Attempt++
 	return r.copy(true), core.Claim{Request: id, Worker: r.Worker, Epoch: r.Epoch}, nil
+}
+
+// turnInLane tells that no other request of the lane has to end first.
+func (m *Memory) turnInLane(r *memoryRequest) bool {
+	if r.lane == "" {
+		return true
+	}
+	for _, other := range m.requests {
+		if other != r && other.lane == r.lane && !other.Final() && (other.ID < r.ID || other.Worker != "") {
+			return false
+		}
+	}
+	return true
 }
 
 // Renew implements core.Claims.
@@ -93,6 +108,9 @@ func (m *Memory) Runnable(_ context.Context, after int64, limit int) ([]core.Dis
 				continue
 			}
 			r.free()
+		}
+		if !m.turnInLane(r) {
+			continue
 		}
 		found = append(found, core.Dispatch{Request: r.ID, Queue: r.Queue, Epoch: r.Epoch, Wait: r.wait(now)})
 	}

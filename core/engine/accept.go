@@ -39,7 +39,11 @@ func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*
 		return requests, repeated, err
 	}
 	e.changed.wake()
-	for _, r := range requests {
+	for i, r := range requests {
+		if batch.Requests[i].Lane != "" {
+			e.advance()
+			continue
+		}
 		e.tell(core.Dispatch{Request: r.ID, Queue: r.Queue, Epoch: r.Epoch, Trace: e.Tracer.Carry(ctx)})
 	}
 	return requests, false, nil
@@ -80,9 +84,11 @@ func (e *Engine) accept(ctx context.Context, lineup core.Lineup, settings *Setti
 			return nil, sdk.Errorf(sdk.Internal, "plugin %s set field %q, which its description does not have", handler.Plugin, name)
 		}
 	}
+	queue := settings.Route(item.Type, user, sub.Target, sub.Overwrite)
 	return &core.NewRequest{
 		Type:      item.Type,
-		Queue:     settings.Route(user, sub.Target, sub.Overwrite),
+		Queue:     queue,
+		Lane:      settings.Queue(queue).Serial.lane(queue, sub.Target),
 		Target:    sub.Target,
 		Overwrite: sub.Overwrite,
 		Params:    sub.Params,

@@ -63,8 +63,8 @@ const reconcileEvery = 500 * time.Millisecond
 // Settings are what a reload of the configuration may change. They are
 // immutable; requests keep those they began with.
 type Settings struct {
-	// Route chooses the queue of a user's request for an index.
-	Route func(user, target string, overwrite bool) string
+	// Route chooses the queue of a user's request of a type for an index.
+	Route func(requestType, user, target string, overwrite bool) string
 	// Queue returns the limits of a queue.
 	Queue func(name string) QueueSettings
 	// Privileged users may overwrite an index without a token.
@@ -84,6 +84,30 @@ type QueueSettings struct {
 	Timeout time.Duration
 	// Attempts bounds the runs of a request that ended by a transient fault.
 	Attempts int
+	// Serial tells what runs one after another, over all processes.
+	Serial Serial
+}
+
+// Serial says which requests of a queue run one after another.
+type Serial int
+
+const (
+	SerialNone Serial = iota
+	// SerialIndex are those on the same index, as users write it.
+	SerialIndex
+	// SerialQueue are all.
+	SerialQueue
+)
+
+// lane is what a request runs in one after another with others, or empty.
+func (s Serial) lane(queue, target string) string {
+	switch {
+	case s == SerialQueue:
+		return "queue " + queue
+	case s == SerialIndex && target != "":
+		return "queue " + queue + " index " + target
+	}
+	return ""
 }
 
 // Engine accepts requests and runs them. It is safe for concurrent use.
@@ -102,6 +126,8 @@ type Engine struct {
 
 	// untold are dispatches of requests that were accepted here.
 	untold chan core.Dispatch
+	// moved has a value when a lane may have moved on.
+	moved chan struct{}
 }
 
 // New returns an engine that accepts requests at once, and runs them when its
@@ -115,7 +141,7 @@ func New(o Options) *Engine {
 	}
 	e := &Engine{
 		Options: o, runs: make(map[int64]*run), changed: newBroadcast(), lineup: newBroadcast(),
-		previews: make(chan struct{}, maxPreviews), untold: make(chan core.Dispatch, maxUntold),
+		previews: make(chan struct{}, maxPreviews), untold: make(chan core.Dispatch, maxUntold), moved: make(chan struct{}, 1),
 	}
 	e.settings.Store(o.Settings)
 	return e

@@ -78,7 +78,7 @@ func (w *world) engine(worker string) *engine.Engine {
 			return nil
 		}),
 		Settings: &engine.Settings{
-			Route: func(string, string, bool) string { return "default" },
+			Route: func(_, _, _ string, _ bool) string { return "default" },
 			Queue: func(string) engine.QueueSettings { return engine.QueueSettings{Timeout: time.Minute, Attempts: 3} },
 		},
 		Worker: worker, WorkDir: filepath.Join(dir, "work"), CacheDir: filepath.Join(dir, "cache"),
@@ -357,6 +357,7 @@ func TestReconcileTellsTheQueueAgain(t *testing.T) {
 	w := newWorld(t, func(context.Context, *sdk.Job) error { return nil })
 	r := w.submit(`{}`)
 	synctest.Test(t, func(t *testing.T) {
+		w.Engine = w.engine("worker-2") // what it waits for belongs here
 		ctx, stop := context.WithCancel(t.Context())
 		go w.Reconcile(ctx)
 		synctest.Wait()

@@ -9,7 +9,8 @@ import (
 
 // Reconcile keeps the queues true to the store until ctx ends: requests that
 // were stored while the queue was away, whose worker died, whose pause after a
-// fault is over, or whose queue was lost are enqueued. Any number of processes
+// fault is over, whose turn in their lane has come, or whose queue was lost are
+// enqueued. Any number of processes
 // may do so at once; a request enqueued twice runs once.
 func (e *Engine) Reconcile(ctx context.Context) {
 	for {
@@ -20,7 +21,18 @@ func (e *Engine) Reconcile(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(reconcileEvery):
+		case <-e.moved:
 		}
+	}
+}
+
+// advance has the reconciler look for the next request of a lane at once.
+// Requests of a lane are not told to the queue otherwise: most of them would
+// find that it is not their turn.
+func (e *Engine) advance() {
+	select {
+	case e.moved <- struct{}{}:
+	default:
 	}
 }
 

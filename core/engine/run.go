@@ -97,6 +97,9 @@ func (e *Engine) Run(ctx context.Context, id int64) {
 	cancel(nil)
 	<-renewed
 	r.clean()
+	if settings.Queue(request.Queue).Serial != SerialNone {
+		e.advance()
+	}
 	e.changed.wake()
 }
 

@@ -84,6 +84,7 @@ type target struct {
 	lease     time.Duration
 	released  int64
 	notBefore int64
+	lane      string
 }
 
 // lock keeps others from changing a request until the transaction ends, and
@@ -105,7 +106,7 @@ func (t *tx) target(id int64) (*target, error) {
 	var lease int64
 	err := t.row(`SELECT r.batch, r.position, r.revision, r.state, r.index_image, r.cancel_reason,
 			h.reason, h.time, v.arches, v.fields,
-			c.worker, c.epoch, c.beat, c.lease, c.released, c.not_before
+			c.worker, c.epoch, c.beat, c.lease, c.released, c.not_before, c.lane
 		FROM requests r
 		JOIN history h ON h.request = r.id AND h.position = r.position
 		JOIN revisions v ON v.request = r.id AND v.revision = r.revision
@@ -113,7 +114,7 @@ func (t *tx) target(id int64) (*target, error) {
 		WHERE r.id = $1`, id).
 		Scan(&g.batch, &g.position, &g.revision, &g.state, &g.indexImage, &g.cancelReason,
 			&g.reason, &g.updated, &g.arches, &g.fields,
-			&g.worker, &g.beat.epoch, &g.beat.count, &lease, &g.released, &g.notBefore)
+			&g.worker, &g.beat.epoch, &g.beat.count, &lease, &g.released, &g.notBefore, &g.lane)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, unknown(id)
 	}

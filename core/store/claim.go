@@ -26,6 +26,9 @@ func (s *Store) Claim(ctx context.Context, id int64, worker string, lease time.D
 		if err := s.claimable(g, t.now); err != nil {
 			return err
 		}
+		if err := t.turnInLane(g); err != nil {
+			return err
+		}
 		b = beat{epoch: g.beat.epoch + 1, count: g.beat.count + 1}
 		err = t.exec(`UPDATE runs SET worker = $1, epoch = $2, beat = $3, attempt = attempt + 1,
 				lease = $4, expires = $5, released = 0, not_before = 0 WHERE request = $6`,
@@ -55,6 +58,28 @@ func (s *Store) claimable(g *target, now time.Time) error {
 			g.id, moment(g.notBefore).Format(time.RFC3339Nano))
 	}
 	return nil
+}
+
+// turnInLane returns a Conflict error while another request of the lane has to
+// end first. One that was given a lower ID may have been stored later, and find
+// its successor running.
+func (t *tx) turnInLane(g *target) error {
+	if g.lane == "" {
+		return nil
+	}
+	if err := t.d.lockLane(t.ctx, t.q, g.lane); err != nil {
+		return err
+	}
+	var other int64
+	err := t.row(`SELECT request FROM runs WHERE open AND lane <> '' AND lane = $1 AND request <> $2
+		AND (request < $2 OR worker <> '') ORDER BY request LIMIT 1`, g.lane, g.id).Scan(&other)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return sdk.Errorf(sdk.Conflict, "request %d waits for request %d, which comes before it in its lane", g.id, other)
 }
 
 // wait returns how much of a delay is left. A clock before the delay's
@@ -194,7 +219,10 @@ func (s *Store) openRuns(ctx context.Context, after int64, limit int) ([]openRun
 			return err
 		}, `SELECT c.request, r.queue, c.worker, c.epoch, c.beat, c.lease, c.released, c.not_before
 			FROM runs c JOIN requests r ON r.id = c.request
-			WHERE c.open AND c.request > $1 ORDER BY c.request LIMIT $2`, after, limit)
+			WHERE c.open AND c.request > $1 AND (c.lane = '' OR c.worker <> '' OR NOT EXISTS (
+				SELECT 1 FROM runs b WHERE b.open AND b.lane <> '' AND b.lane = c.lane AND b.request <> c.request
+					AND (b.request < c.request OR b.worker <> '')))
+			ORDER BY c.request LIMIT $2`, after, limit)
 	})
 	return runs, err
 }

@@ -26,6 +26,7 @@ type newRequest struct {
 	params       string
 	fields       string
 	organization sql.NullString
+	lane         string
 	secrets      map[string]sdk.Secret
 	grants       []sdk.Grant
 }
@@ -96,7 +97,7 @@ func newStored(batch *core.NewBatch, n *core.NewRequest) (*newRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &newRequest{params: params, fields: encoded, secrets: n.Secrets, grants: n.Grants}
+	r := &newRequest{params: params, fields: encoded, lane: text(n.Lane), secrets: n.Secrets, grants: n.Grants}
 	if organization := core.FieldText(fields, "organization"); organization != "" {
 		r.organization = sql.NullString{String: text(organization), Valid: true}
 	}
@@ -218,7 +219,7 @@ func (t *tx) createDetails(sub *submission, requests []*core.Request, ring keyri
 		submissions = append(submissions, []any{r.ID, n.params})
 		revisions = append(revisions, []any{r.ID, 1, "[]", n.fields})
 		history = append(history, []any{r.ID, 1, 1, micros(t.now), core.InProgress, r.History[0].Reason})
-		runs = append(runs, []any{r.ID, true, 0, 0, "", 0, 0, 0, 0, 0})
+		runs = append(runs, []any{r.ID, true, 0, 0, "", 0, 0, 0, 0, 0, n.lane})
 		if len(n.secrets) > 0 || len(n.grants) > 0 {
 			sealed, err := ring.seal(r.ID, n.secrets, n.grants)
 			if err != nil {
@@ -234,7 +235,7 @@ func (t *tx) createDetails(sub *submission, requests []*core.Request, ring keyri
 		{`INSERT INTO submissions (request, params)`, submissions},
 		{`INSERT INTO revisions (request, revision, arches, fields)`, revisions},
 		{`INSERT INTO history (request, position, revision, time, state, reason)`, history},
-		{`INSERT INTO runs (request, open, attempt, epoch, worker, beat, lease, expires, released, not_before)`, runs},
+		{`INSERT INTO runs (request, open, attempt, epoch, worker, beat, lease, expires, released, not_before, lane)`, runs},
 		{`INSERT INTO secrets (request, sealed)`, secrets},
 	} {
 		if err := t.insert(table.head, table.rows, ""); err != nil {

@@ -34,6 +34,9 @@ type dialect struct {
 	hasTable string
 	// forUpdate ends a query that locks the rows it reads.
 	forUpdate string
+	// laneLock takes a lock on the name $1 until the transaction ends; empty where
+	// only one writes at a time.
+	laneLock string
 	// unavailable reports whether an error lies with the database or the way
 	// to it and not with the query.
 	unavailable func(error) bool
@@ -74,6 +77,7 @@ var postgresDialect = &dialect{
 	lockSchema:  `SELECT pg_advisory_xact_lock(5277655813324800)`,
 	hasTable:    `SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = current_schema() AND tablename = $1`,
 	forUpdate:   ` FOR UPDATE`,
+	laneLock:    `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`,
 	unavailable: postgresUnavailable,
 }
 
@@ -258,6 +262,16 @@ func openSQLite(name string, readers int) (writer, reader *sql.DB, err error) {
 
 // defaultReaders is how many connections read at once when Options say nothing.
 func defaultReaders() int { return max(8, 2*runtime.GOMAXPROCS(0)) }
+
+// lockLane keeps others from claiming a request of the lane until the
+// transaction ends.
+func (d *dialect) lockLane(ctx context.Context, q querier, lane string) error {
+	if d.laneLock == "" {
+		return nil
+	}
+	_, err := q.ExecContext(ctx, d.laneLock, lane)
+	return err
+}
 
 // lockRequest keeps others from changing a request until the transaction ends.
 // On PostgreSQL it must be a statement of its own: what follows then reads what

@@ -119,12 +119,22 @@ func engineSettings(c *config.Config, url string) *engine.Settings {
 			if q == nil {
 				q = c.Queue(config.DefaultQueue)
 			}
-			return engine.QueueSettings{Timeout: q.Timeout, Attempts: q.Attempts}
+			return engine.QueueSettings{Timeout: q.Timeout, Attempts: q.Attempts, Serial: serial(q.Serial)}
 		},
 		Privileged:     c.Access.Privileged,
 		ForceOverwrite: c.Access.ForceOverwrite,
 		OCI:            c.Registry.OCI,
 	}
+}
+
+func serial(s config.Serial) engine.Serial {
+	switch s {
+	case config.SerialIndex:
+		return engine.SerialIndex
+	case config.SerialQueue:
+		return engine.SerialQueue
+	}
+	return engine.SerialNone
 }
 
 func apiSettings(c *config.Config) *api.Settings {

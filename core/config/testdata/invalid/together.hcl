@@ -75,3 +75,11 @@ plugin "builder-two" {
 organization "x" { # ERROR: Missing customizer
   customize "y" {}
 }
+
+queue "composes" {
+  requests = ["compose", "add"]
+}
+
+queue "adds" {
+  requests = ["rm", "add"] # ERROR: Conflicting settings
+}

@@ -152,3 +152,44 @@ func TestAnExportHasThePackageManifestForm(t *testing.T) {
 		t.Errorf("a link: %v", err)
 	}
 }
+
+func TestPackagesAreExportedThatHaveTo(t *testing.T) {
+	bundle := func(pkg, label string) *index.Bundle {
+		labels := map[string]string{"operators.operatorframework.io.bundle.package.v1": pkg}
+		if label != "" {
+			labels[labelBackport] = label
+		}
+		return &index.Bundle{Labels: labels}
+	}
+	job := sdktest.NewJob(t, sdktest.Request("add", addParams{}), new(sdktest.Recorder))
+	for name, c := range map[string]struct {
+		bundles  []*index.Bundle
+		settings ompsSettings
+		version  string
+		force    bool
+		want     []string
+	}{
+		"none without a label":               {[]*index.Bundle{bundle("a", "")}, ompsSettings{}, "v4.5", false, nil},
+		"the label is YAML":                  {[]*index.Bundle{bundle("a", "True"), bundle("b", "yes"), bundle("c", " true "), bundle("d", `"true"`)}, ompsSettings{}, "v4.5", false, []string{"a", "b", "c"}},
+		"false is false, and so is nonsense": {[]*index.Bundle{bundle("a", "false"), bundle("b", "no"), bundle("c", "1"), bundle("d", "{"), bundle("e", "[true]")}, ompsSettings{}, "v4.5", false, nil},
+		"only in v4.5, if nothing is said":   {[]*index.Bundle{bundle("a", "true")}, ompsSettings{}, "v4.6", false, nil},
+		"not in an index without a version":  {[]*index.Bundle{bundle("a", "true")}, ompsSettings{}, "", false, nil},
+		"in the versions that are said":      {[]*index.Bundle{bundle("a", "true")}, ompsSettings{Versions: []string{"v4.6", "v4.7"}}, "v4.6", false, []string{"a"}},
+		"all when forced, in every version":  {[]*index.Bundle{bundle("b", "false"), bundle("a", "")}, ompsSettings{}, "v4.14", true, []string{"a", "b"}},
+		"each package once":                  {[]*index.Bundle{bundle("b", "true"), bundle("a", "true"), bundle("b", "true")}, ompsSettings{}, "v4.5", false, []string{"a", "b"}},
+		"a bundle of no package has none":    {[]*index.Bundle{bundle("", "true")}, ompsSettings{}, "v4.5", true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &add{Session: &index.Session{Job: job}, params: &addParams{ForceBackport: c.force}, handler: &handler{OMPS: &c.settings}, bundles: c.bundles}
+			if diff := cmp.Diff(c.want, a.legacyPackages(t.Context(), &index.Plan{Version: c.version})); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	t.Run("a package that the index does not have is refused", func(t *testing.T) {
+		l := &legacy{add: &add{Session: &index.Session{Job: job}}}
+		if _, err := l.archive(t.Context(), &index.Operator{Name: "a"}); sdk.CodeOf(err) != sdk.Invalid || !strings.Contains(err.Error(), "missing in the index") {
+			t.Error(err)
+		}
+	})
+}

@@ -71,5 +71,21 @@ func newRoot() *cobra.Command {
 	root.AddCommand(newServerCommand(), newWorkerCommand(), newValidateCommand(), newSweepCommand(), newPluginCommand(), newTokenCommand())
 	root.AddCommand(newClientCommands()...)
 	root.AddCommand(newNotifierCommand(), newEventsCommand())
+	judgeArguments(root)
 	return root
+}
+
+// judgeArguments makes too many or too few arguments what they are: a wrong use.
+func judgeArguments(c *cobra.Command) {
+	if judge := c.Args; judge != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := judge(c, args); err != nil {
+				return &exitError{exitUsage, fmt.Errorf("%w; usage: %s", err, c.UseLine())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		judgeArguments(sub)
+	}
 }

@@ -314,9 +314,7 @@ func TestOperatorsArePushedListedPulledAndDeleted(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, errs, code := p.cli("omps", "push", "people", dir); code == exitOK || !strings.Contains(errs, ompsTokenVariable) {
-			t.Errorf("without a token: %d %s", code, errs)
-		}
+		p.want(exitFault, []string{"OMPSAuthorizationHeaderRequired", ompsTokenVariable}, "omps", "push", "people", dir)
 		p.env = append(p.env, ompsTokenVariable+"="+alone.auth)
 		if out := p.mustCLI("omps", "push", "people", dir, "--dry-run"); !strings.Contains(out, "people/web 1.0.0 could be pushed") {
 			t.Error(out)
@@ -334,8 +332,43 @@ func TestOperatorsArePushedListedPulledAndDeleted(t *testing.T) {
 		if out := p.mustCLI("omps", "delete", "people", "web", "1.0.0"); !strings.Contains(out, "deleted people/web 1.0.0") {
 			t.Error(out)
 		}
-		if _, errs, code := p.cli("omps", "delete", "people", "web", "--all"); code == exitOK || !strings.Contains(errs, "QuayPackageNotFound") {
-			t.Errorf("%d %s", code, errs)
+		p.want(exitFault, []string{"QuayPackageNotFound"}, "omps", "delete", "people", "web", "--all")
+		p.want(exitOK, []string{"no package"}, "omps", "list", "people")
+		for range 2 {
+			p.mustCLI("omps", "push", "people", dir)
+		}
+		if out := p.mustCLI("omps", "list", "people", "--output", "json"); !strings.Contains(out, `"releases": [`) || !json.Valid([]byte(out)) {
+			t.Error(out)
+		}
+		p.want(exitFault, []string{"exists already", "QuayCourierError"}, "omps", "push", "people", dir, "--version", "1.0.0")
+		p.want(exitFault, []string{`"v1"`, "OMPSInvalidVersionFormat"}, "omps", "push", "people", dir, "--version", "v1")
+		p.want(exitFault, []string{"no such file"}, "omps", "push", "people", filepath.Join(dir, "nowhere"))
+		p.want(exitFault, []string{"Koji is not set up here", "KojiError"}, "omps", "push", "people", "--koji", "web-1-2")
+		p.want(exitFault, []string{"http://127.0.0.1:1 does not answer"}, "omps", "list", "--url", "http://127.0.0.1:1")
+		for _, wrong := range [][]string{
+			{"push"}, {"push", "people"}, {"push", "people", dir, "x"}, {"push", "people", dir, "--koji", "web-1-2"}, {"push", "a/b", dir}, {"push", "", dir},
+			{"push", "people", dir, "--output", "xml"}, {"list", "a", "b"}, {"list", "a/b"}, {"list", "--url", "nonsense"}, {"delete", "people"},
+			{"delete", "people", "web"}, {"delete", "people", "web", "1.0.0", "--all"}, {"delete", "people", "", "--all"}, {"lst"},
+		} {
+			p.want(exitUsage, nil, append([]string{"omps"}, wrong...)...)
+		}
+		for _, c := range []struct {
+			args []string
+			want []string
+		}{
+			{[]string{"push", ""}, []string{"people"}}, {[]string{"list", ""}, []string{"people"}}, {[]string{"delete", ""}, []string{"people"}},
+			{[]string{"delete", "people", ""}, []string{"web"}}, {[]string{"delete", "people", "web", ""}, []string{"1.0.0", "2.0.0"}},
+			{[]string{"list", "--output", ""}, []string{"text", "json"}},
+		} {
+			lines := strings.Split(p.mustCLI(append([]string{"__complete", "omps"}, c.args...)...), "\n")
+			for _, want := range c.want {
+				if !slices.Contains(lines, want) {
+					t.Errorf("%v is not completed by %s: %q", c.args, want, lines)
+				}
+			}
+		}
+		if out := p.mustCLI("omps", "delete", "people", "web", "--all"); !strings.Contains(out, "deleted people/web 2.0.0 1.0.0") {
+			t.Error(out)
 		}
 	})
 	t.Run("hostile uploads are refused by mount and listener alike, and leave nothing", func(t *testing.T) {

@@ -23,6 +23,13 @@ type clientFlags struct {
 func (f *clientFlags) register(c *cobra.Command) *cobra.Command {
 	c.Flags().StringVar(&f.server, "server", "", "the engine's address (default $IIB_SERVER, then "+defaultServer+")")
 	c.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]cobra.Completion{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	c.PreRunE = func(*cobra.Command, []string) error {
+		if f.output != "text" && f.output != "json" {
+			return &exitError{exitUsage, fmt.Errorf("--output is %q, and must be text or json", f.output)}
+		}
+		return nil
+	}
 	return c
 }
 

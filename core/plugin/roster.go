@@ -202,6 +202,14 @@ func (r *Roster) serving(p *process) http.Handler {
 	})
 }
 
+// Applied tells whether there was a configuration. Until then there are no
+// plugins, which says nothing about those to come.
+func (r *Roster) Applied() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.applied
+}
+
 // Status returns the plugins in the file's order.
 func (r *Roster) Status() []core.PluginStatus {
 	r.mu.Lock()

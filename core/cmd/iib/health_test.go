@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -47,5 +48,34 @@ func TestHealth(t *testing.T) {
 	}
 	if status, _ := p.get("/livez"); status != http.StatusOK {
 		t.Errorf("/livez: %d", status)
+	}
+}
+
+func TestAnEngineIsReadyWhenItsPluginsRun(t *testing.T) {
+	p := startServer(t, "")
+	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-p.exited
+	p.launch("IIB_LISTEN=" + strings.TrimPrefix(p.url, "http://"))
+	for range poll(t) {
+		if status, _ := p.get("/v2/"); status == http.StatusNotFound {
+			t.Error("while the plugins start, the registry's address is nobody's")
+		}
+		if status, _ := p.get("/readyz"); status != http.StatusOK {
+			continue
+		}
+		var answer struct {
+			Items []struct{ Name, State string }
+		}
+		if _, body := p.get("/api/v1/plugins"); json.Unmarshal(body, &answer) != nil || len(answer.Items) == 0 {
+			t.Fatalf("it is ready with the plugins %s", body)
+		}
+		for _, item := range answer.Items {
+			if item.State != "running" {
+				t.Errorf("it is ready, and %s is %s", item.Name, item.State)
+			}
+		}
+		return
 	}
 }

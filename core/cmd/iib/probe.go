@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -29,6 +30,9 @@ func (s *server) probes() []api.Probe {
 
 // probePlugins names the plugins that do not run.
 func (s *server) probePlugins(context.Context) error {
+	if !s.roster.Applied() {
+		return errors.New("the plugins are being started")
+	}
 	var down []string
 	for _, p := range s.roster.Status() {
 		if p.State != "running" {

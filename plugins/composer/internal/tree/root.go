@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -289,3 +291,44 @@ func owner(info fs.FileInfo) (uid, gid int) {
 
 // noFollow is for operations on links themselves.
 const noFollow = unix.AT_SYMLINK_NOFOLLOW
+
+// Touch gives a file, and the directories that lead to it, a time unless theirs
+// is older.
+func (r *Root) Touch(name string, at time.Time) error {
+	p, err := r.resolve(name, false)
+	if err != nil {
+		return err
+	}
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(at.UnixNano())}
+	for {
+		info, err := r.root.Lstat(p)
+		if err != nil {
+			return err
+		}
+		if info.ModTime().After(at) {
+			if err := unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(r.dir, p), times, noFollow); err != nil {
+				return err
+			}
+		}
+		if p == "." {
+			return nil
+		}
+		p = path.Dir(p)
+	}
+}
+
+// Real is where the regular file lies that a path leads to.
+func (r *Root) Real(name string) (string, error) {
+	at, err := r.resolve(name, true)
+	if err != nil {
+		return "", err
+	}
+	info, err := r.root.Lstat(at)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", sdk.Errorf(sdk.Invalid, "%s in the tree is no regular file", name)
+	}
+	return filepath.Join(r.dir, at), nil
+}

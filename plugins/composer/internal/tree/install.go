@@ -99,7 +99,7 @@ func install(ctx context.Context, spec Spec, root string) error {
 		rpm = append(rpm, "/packages/"+filepath.Base(f.Path))
 	}
 	task, err := json.Marshal(map[string]any{
-		"root": root, "tree": spec.Dir, "packages": spec.Packages, "args": rpm, "epoch": Epoch(spec.Files).Unix(),
+		"root": root, "tree": spec.Dir, "packages": spec.Packages, "args": rpm, "database": database, "epoch": Epoch(spec.Files).Unix(),
 	})
 	if err != nil {
 		return sdk.Errorf(sdk.Internal, "tree: %w", err)
@@ -147,8 +147,8 @@ func explain(ctx context.Context, err error) error {
 		return sdk.Errorf(sdk.Unavailable, "install packages: this host does not let us make namespaces (%v): run the engine as root with CAP_SYS_ADMIN, or allow user namespaces", err)
 	case !errors.As(err, &failure):
 		return err
-	case failure.NoSpace():
-		return sdk.Errorf(sdk.Internal, "install packages: no space is left on the disk")
+	case failure.NoSpace(), strings.Contains(failure.Output, "more space on the"):
+		return sdk.Errorf(sdk.Internal, "install packages: no space is left on the disk: %s", complaints(failure.Output))
 	case strings.Contains(failure.Output, "confine: "):
 		return sdk.Errorf(sdk.Unavailable, "install packages: they cannot be confined on this host: %s", process.LastLine(failure.Output))
 	}
@@ -161,7 +161,7 @@ func complaints(output string) string {
 	var found []string
 	for l := range strings.Lines(output) {
 		l = strings.TrimSpace(l)
-		if strings.HasPrefix(l, "error:") || strings.Contains(l, "is needed by") || strings.Contains(l, "conflicts with") || strings.Contains(l, "intended for a different") {
+		if strings.HasPrefix(l, "error:") || strings.Contains(l, "is needed by") || strings.Contains(l, "conflicts with") || strings.Contains(l, "intended for a different") || strings.Contains(l, " space ") {
 			found = append(found, l)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Group is a group of a repository's comps file.
@@ -70,11 +71,12 @@ type Server struct {
 	gone bool
 	gets map[string]int
 	hold chan struct{}
+	held chan struct{}
 }
 
 // Serve starts a server.
 func Serve(t testing.TB, dir string) *Server {
-	s := &Server{gets: make(map[string]int)}
+	s := &Server{gets: make(map[string]int), held: make(chan struct{}, 1)}
 	files := http.FileServer(http.Dir(dir))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -82,6 +84,10 @@ func Serve(t testing.TB, dir string) *Server {
 		s.gets[r.URL.Path]++
 		s.mu.Unlock()
 		if hold != nil {
+			select {
+			case s.held <- struct{}{}:
+			default:
+			}
 			select {
 			case <-hold:
 			case <-r.Context().Done():
@@ -118,6 +124,16 @@ func (s *Server) Hold() (release func()) {
 		s.mu.Unlock()
 		close(hold)
 	})
+}
+
+// Asked waits until a request is held.
+func (s *Server) Asked(t testing.TB) {
+	t.Helper()
+	select {
+	case <-s.held:
+	case <-time.After(time.Minute):
+		t.Fatal("nobody has asked for anything")
+	}
 }
 
 // Gets is how often a path was asked for.

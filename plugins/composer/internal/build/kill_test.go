@@ -1,0 +1,202 @@
+package build
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/iib-engine/iib/plugins/composer/internal/compose"
+	"github.com/iib-engine/iib/plugins/composer/internal/dnf"
+	"github.com/iib-engine/iib/plugins/composer/internal/rpmtest"
+	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/sdktest"
+)
+
+// victim is the compose that this program runs in place of its tests, for
+// TestKill: JSON in the environment.
+const victim = "COMPOSER_TEST_VICTIM"
+
+type victimTask struct {
+	Params           compose.Params
+	Workspace, Cache string
+}
+
+// runVictim composes until it is killed.
+func runVictim(task string) error {
+	var v victimTask
+	if err := json.Unmarshal([]byte(task), &v); err != nil {
+		return err
+	}
+	solver, err := dnf.New(dnf.Options{CacheDir: v.Cache, Arch: "x86_64"})
+	if err != nil {
+		return err
+	}
+	recorder := &watcher{Recorder: &sdktest.Recorder{}, on: "endless has begun", do: func() { fmt.Println("endless has begun") }}
+	job := sdk.NewJob(sdktest.Request(compose.Type, &v.Params), v.Workspace, v.Cache, recorder)
+	return New(Options{Packages: solver}).Run(context.Background(), job, &v.Params)
+}
+
+func init() {
+	if task := os.Getenv(victim); task != "" {
+		fmt.Println(runVictim(task))
+		os.Exit(1)
+	}
+}
+
+// children are the processes below one, with those of other name spaces.
+func children(t *testing.T, of int) []int {
+	t.Helper()
+	parents := make(map[int]int)
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range stats {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		pid, rest, _ := strings.Cut(string(content), " (")
+		fields := strings.Fields(rest[strings.LastIndex(rest, ")")+1:])
+		p, err1 := strconv.Atoi(pid)
+		parent, err2 := strconv.Atoi(fields[1])
+		if err1 == nil && err2 == nil {
+			parents[p] = parent
+		}
+	}
+	var found []int
+	for p := range parents {
+		for at := p; at > 1; at = parents[at] {
+			if parents[at] == of {
+				found = append(found, p)
+				break
+			}
+		}
+	}
+	return found
+}
+
+// alive reports whether a process runs; one that nobody has reaped does not.
+func alive(pid int) bool {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	rest := string(content)
+	return !strings.HasPrefix(rest[strings.LastIndex(rest, ")")+1:], " Z")
+}
+
+// start runs a victim until it says a line, and returns it with what it runs.
+func start(t *testing.T, task victimTask, line string, ready func()) (*exec.Cmd, []int) {
+	t.Helper()
+	data, err := json.Marshal(task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^$")
+	cmd.Env = append(os.Environ(), victim+"="+string(data))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line != "" {
+		lines := bufio.NewScanner(out)
+		for lines.Scan() && lines.Text() != line {
+			t.Log(lines.Text())
+		}
+		if lines.Text() != line {
+			t.Fatal("the victim has ended by itself")
+		}
+	} else {
+		ready()
+	}
+	return cmd, children(t, cmd.Process.Pid)
+}
+
+// kill kills the victim alone, and checks that nothing of it is left.
+func kill(t *testing.T, cmd *exec.Cmd, below []int, least int, dirs ...string) {
+	t.Helper()
+	if len(below) < least {
+		t.Errorf("the victim runs %d processes: nothing to be checked", len(below))
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	deadline := time.Now().Add(30 * time.Second)
+	for _, pid := range below {
+		for alive(pid) {
+			if time.Now().After(deadline) {
+				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+				t.Fatalf("process %d is left: %q", pid, line)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		if strings.Contains(string(mounts), dir) {
+			t.Errorf("something is mounted below %s:\n%s", dir, mounts)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("%s cannot be removed: %v", dir, err)
+		}
+	}
+}
+
+func TestKillWhileInstalling(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	rpmtest.Make(t, dir, append(rpmtest.Packages()[:2], rpmtest.RPM{
+		Name: "endless", Version: "1", Release: "1", Requires: []string{"base"}, Post: `io.stderr:write("endless has begun\n") while true do end`,
+	}, rpmtest.RPM{Name: "tame", Version: "1", Release: "1", Requires: []string{"base"}})...)
+	rpmtest.Index(t, dir)
+	b := newBench(t, dir)
+	task := victimTask{*b.params(t, "tar", "endless"), t.TempDir(), t.TempDir()}
+	cmd, below := start(t, task, "endless has begun", nil)
+	kill(t, cmd, below, 2, task.Workspace)
+
+	// The same compose again, with the cache that the killed one has left.
+	if err := os.MkdirAll(task.Workspace, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	params := b.params(t, "tar", "tame")
+	solver, err := dnf.New(dnf.Options{CacheDir: task.Cache, Arch: "x86_64"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorder := &sdktest.Recorder{}
+	job := sdk.NewJob(sdktest.Request(compose.Type, params), task.Workspace, task.Cache, recorder)
+	if err := New(Options{Packages: solver}).Run(t.Context(), job, params); err != nil {
+		t.Errorf("after the crash: %v", err)
+	}
+}
+
+func TestKillWhileDownloading(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, rpmtest.Distribution(t))
+	server := rpmtest.Serve(t, rpmtest.Distribution(t))
+	params := b.params(t, "tar", "hello")
+	params.Sources[0].URL = server.URL
+	release := server.Hold()
+	defer release()
+	task := victimTask{*params, t.TempDir(), t.TempDir()}
+	cmd, below := start(t, task, "", func() { server.Asked(t) })
+	kill(t, cmd, below, 1, task.Workspace, task.Cache)
+}

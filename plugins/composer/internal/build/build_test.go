@@ -242,7 +242,32 @@ func TestTypes(t *testing.T) {
 	}
 }
 
-// packageFiles are the result files that must exist (contract section 11.1).
+// A blueprint may name nothing, and its image is valid all the same.
+func TestEmptyBlueprint(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, rpmtest.Distribution(t))
+	for _, kind := range []string{"tar", "oci", "ext4-filesystem", "qcow2", "vmdk", "live-iso"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			params := b.params(t, kind)
+			params.Customizations = map[string]any{"hostname": "empty"}
+			record, _, err := b.compose(t, t.Context(), params)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, record.Text())
+			}
+			typ, _ := pack.Find(kind, "x86_64")
+			image := filepath.Join(t.TempDir(), typ.ImageName)
+			if err := os.WriteFile(image, record.Artifacts[compose.ArtifactImage], 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got := open(t, kind, image)("/etc/hostname"); got != "empty\n" {
+				t.Errorf("/etc/hostname: %q", got)
+			}
+		})
+	}
+}
+
+// The result files that must exist (contract section 11.1).
 func TestResults(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, rpmtest.Distribution(t))

@@ -141,7 +141,10 @@ func kill(t *testing.T, cmd *exec.Cmd, below []int, least int, dirs ...string) {
 		for alive(pid) {
 			if time.Now().After(deadline) {
 				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-				t.Fatalf("process %d is left: %q", pid, line)
+				for _, p := range below {
+					_ = syscall.Kill(p, syscall.SIGKILL)
+				}
+				t.Fatalf("process %d is left: %.80q", pid, line)
 			}
 			time.Sleep(10 * time.Millisecond)
 		}

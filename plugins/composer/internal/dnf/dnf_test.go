@@ -303,6 +303,9 @@ func TestMetadataIsKeptAndRenewed(t *testing.T) {
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	s, sources := newSolver(t), distribution(t)
+	if err := s.Available(t.Context()); err != nil {
+		t.Errorf("dnf is there: %v", err)
+	}
 	if err := s.Check(t.Context(), sources[0]); err != nil {
 		t.Errorf("a good source: %v", err)
 	}

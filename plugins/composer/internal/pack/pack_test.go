@@ -176,6 +176,23 @@ func TestTar(t *testing.T) {
 	}
 }
 
+// The library writes what the program reads.
+func TestXZWithoutTheProgram(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "x.xz")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Repeat("some text that is long enough\n", 100000)
+	if err := errors.Join(slowXZ(f, strings.NewReader(want)), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, "xz", "-dc", file); got != want {
+		t.Errorf("%d bytes have become %d", len(want), len(got))
+	}
+}
+
 func TestOCI(t *testing.T) {
 	t.Parallel()
 	root := sample(t, false)

@@ -11,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -78,6 +80,9 @@ func Install(ctx context.Context, spec Spec) error {
 		if err := install(ctx, spec, root); err != nil {
 			return err
 		}
+	}
+	if err := moveDatabase(spec.Dir); err != nil {
+		return sdk.Errorf(sdk.Internal, "move rpm's database in the tree: %w", err)
 	}
 	for dir, mode := range mounted {
 		if err := os.Chmod(filepath.Join(spec.Dir, dir), mode); err != nil {
@@ -173,4 +178,43 @@ func complaints(output string) string {
 		found = append(found[:most], fmt.Sprintf("and %d more", len(found)-most))
 	}
 	return strings.Join(found, "; ")
+}
+
+// sysimage is where newer distributions keep rpm's database.
+const sysimage = "/usr/lib/sysimage/rpm"
+
+var dbpath = regexp.MustCompile(`(?m)^%_dbpath\s+%\{_usr\}/lib/sysimage/rpm\s*$`)
+
+// moveDatabase puts the database where the rpm of the image looks for it.
+func moveDatabase(dir string) error {
+	root, err := Open(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if macros, err := root.ReadFile("/usr/lib/rpm/macros"); err != nil || !dbpath.Match(macros) {
+		return nil
+	}
+	from, err := root.resolve(database, true)
+	if err != nil {
+		return err
+	}
+	to, err := root.resolve(sysimage, true)
+	if err != nil || from == to {
+		return err
+	}
+	if err := root.Mkdir("/"+to, Owner{Mode: 0o755}); err != nil {
+		return err
+	}
+	entries, err := root.ReadDir("/" + from)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := root.root.Rename(path.Join(from, e.Name()), path.Join(to, e.Name())); err != nil {
+			return err
+		}
+	}
+	// Programs that know the old place find it still.
+	return root.Link("../../usr/lib/sysimage/rpm", "/"+from)
 }

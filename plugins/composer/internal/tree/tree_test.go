@@ -167,6 +167,27 @@ func TestInstallIsReproducible(t *testing.T) {
 	}
 }
 
+func TestDatabaseIsWhereTheImagesRPMLooks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	rpmtest.Make(t, dir, append(rpmtest.Packages()[:2], rpmtest.RPM{
+		Name: "rpm", Version: "4.19", Release: "1", Requires: []string{"base"},
+		Files: []rpmtest.File{rpmtest.Text("/usr/lib/rpm/macros", "# where\n%_dbpath\t\t%{_usr}/lib/sysimage/rpm\n"), {Path: "/usr/lib/sysimage/rpm", Dir: true}},
+	})...)
+	rpmtest.Index(t, dir)
+	spec := fetch(t, dir, "rpm")
+	root := finish(t, spec)
+	for _, at := range []string{sysimage, database} {
+		out, err := exec.Command("rpm", "--root", spec.Dir, "--define", "_dbpath "+at, "-q", "rpm", "setup").Output()
+		if err != nil || string(out) != "rpm-4.19-1.noarch\nsetup-2.14-1.noarch\n" {
+			t.Errorf("the database in %s: %s, %v", at, out, err)
+		}
+	}
+	if target, err := root.Readlink(database); err != nil || target != "../../usr/lib/sysimage/rpm" {
+		t.Errorf("%s leads to %q, %v", database, target, err)
+	}
+}
+
 func TestScriptletsAreConfined(t *testing.T) {
 	t.Parallel()
 	dir, secret := t.TempDir(), filepath.Join(t.TempDir(), "secret")

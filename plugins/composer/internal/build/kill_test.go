@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -42,13 +43,19 @@ func runVictim(task string) error {
 	}
 	recorder := &watcher{Recorder: &sdktest.Recorder{}, on: "endless has begun", do: func() { fmt.Println("endless has begun") }}
 	job := sdk.NewJob(sdktest.Request(compose.Type, &v.Params), v.Workspace, v.Cache, recorder)
-	return New(Options{Packages: solver}).Run(context.Background(), job, &v.Params)
+	if err := New(Options{Packages: solver}).Run(context.Background(), job, &v.Params); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(v.Cache, v.Params.ImageName), recorder.Record().Artifacts[compose.ArtifactImage], 0o644)
 }
 
 func init() {
 	if task := os.Getenv(victim); task != "" {
-		fmt.Println(runVictim(task))
-		os.Exit(1)
+		if err := runVictim(task); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 }
 
@@ -202,4 +209,65 @@ func TestKillWhileDownloading(t *testing.T) {
 	task := victimTask{*params, t.TempDir(), t.TempDir()}
 	cmd, below := start(t, task, "", func() { server.Asked(t) })
 	kill(t, cmd, below, 1, task.Workspace, task.Cache)
+}
+
+// Without root, images of packages whose files are all root's.
+func TestComposeAsUser(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, rpmtest.Distribution(t))
+	rpmtest.Need(t, "mkfs.ext4", "mksquashfs", "xorriso")
+	const nobody = 65534
+	for _, kind := range []string{"tar", "ext4-filesystem", "live-iso"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			params := b.params(t, kind, "hello")
+			params.Customizations = map[string]any{"hostname": "unprivileged"}
+			top, err := os.MkdirTemp("", "compose-user-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(top) })
+			task := victimTask{*params, top + "/workspace", top + "/cache"}
+			program, err := os.ReadFile(os.Args[0])
+			if err == nil {
+				err = errors.Join(os.Mkdir(task.Workspace, 0o700), os.Chown(task.Workspace, nobody, nobody), os.Mkdir(task.Cache, 0o700), os.Chown(task.Cache, nobody, nobody),
+					os.Chmod(top, 0o755), os.WriteFile(top+"/test", program, 0o755))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := json.Marshal(task)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(top+"/test", "-test.run=^$")
+			cmd.Dir = top
+			cmd.Env = append(os.Environ(), victim+"="+string(data))
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+			if out, err := cmd.CombinedOutput(); err != nil {
+				if strings.Contains(string(out), "does not let us make namespaces") {
+					t.Skipf("this host has no user namespaces: %s", out)
+				}
+				t.Fatalf("%v\n%s", err, out)
+			}
+			image := filepath.Join(task.Cache, params.ImageName)
+			if got := open(t, kind, image)("/etc/hostname"); got != "unprivileged\n" {
+				t.Errorf("/etc/hostname: %q", got)
+			}
+			var owners string
+			switch kind {
+			case "tar":
+				owners = tool(t, "tar", "--numeric-owner", "-tvf", image, "usr/bin/hello")
+			case "ext4-filesystem":
+				owners = tool(t, "debugfs", "-R", "stat /usr/bin/hello", image)
+			case "live-iso":
+				dir := t.TempDir()
+				tool(t, "xorriso", "-osirrox", "on", "-indev", image, "-extract", "/LiveOS/squashfs.img", dir+"/squashfs.img")
+				owners = tool(t, "unsquashfs", "-lln", dir+"/squashfs.img", "usr/bin/hello")
+			}
+			if strings.Contains(owners, "65534") || !strings.Contains(owners, "0") {
+				t.Errorf("owners: %s", owners)
+			}
+		})
+	}
 }

@@ -44,7 +44,7 @@ func (in *Input) writeTar(ctx context.Context, out io.Writer) error {
 		}
 		// Names of users are the image's business, not the host's.
 		h.Uname, h.Gname = "", ""
-		h.Uid, h.Gid = int(e.Stat.Uid), int(e.Stat.Gid)
+		h.Uid, h.Gid = e.UID, e.GID
 		h.ModTime = time.Unix(e.Info.ModTime().Unix(), 0)
 		h.AccessTime, h.ChangeTime = time.Time{}, time.Time{}
 		for name, value := range e.Xattrs {

@@ -202,7 +202,8 @@ func (in *Input) feed(ctx context.Context, input, program string, args ...string
 	epoch := fmt.Sprint(in.Epoch.Unix())
 	command := process.Command{
 		Program: program, Args: args, Dir: in.Work, Stdin: strings.NewReader(input), Stdout: lines, Stderr: lines,
-		Env: []string{"SOURCE_DATE_EPOCH=" + epoch, "E2FSPROGS_FAKE_TIME=" + epoch},
+		Env:  []string{"SOURCE_DATE_EPOCH=" + epoch, "E2FSPROGS_FAKE_TIME=" + epoch},
+		Attr: process.AsRoot,
 	}
 	return command.Run(ctx)
 }

@@ -86,7 +86,9 @@ type Entry struct {
 	// Name is relative to the tree, "." for itself.
 	Name string
 	Info fs.FileInfo
-	Stat *syscall.Stat_t
+	// Stat is the host's; UID and GID are the tree's.
+	Stat     *syscall.Stat_t
+	UID, GID int
 	// Link is what a symbolic link says.
 	Link string
 	// Xattrs are the extended attributes that belong to an image.
@@ -116,6 +118,7 @@ func (r *Root) Walk(ctx context.Context, f func(Entry) error) error {
 		}
 		e := Entry{Name: name, Info: info}
 		e.Stat, _ = statOf(info)
+		e.UID, e.GID = owner(info)
 		if info.Mode()&fs.ModeSymlink != 0 {
 			if e.Link, err = os.Readlink(p); err != nil {
 				return err

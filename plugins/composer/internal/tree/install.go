@@ -126,11 +126,7 @@ func install(ctx context.Context, spec Spec, root string) error {
 		Stderr:  lines,
 		Attr: func(a *syscall.SysProcAttr) {
 			a.Cloneflags = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
-			if uid := os.Geteuid(); uid != 0 {
-				a.Cloneflags |= unix.CLONE_NEWUSER
-				a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
-				a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
-			}
+			process.AsRoot(a)
 		},
 	}
 	err = command.Run(ctx)

@@ -182,7 +182,7 @@ func (r *Root) WriteFile(name string, content []byte, o Owner) error {
 	}
 	_, err = f.Write(content)
 	if err == nil {
-		err = f.Chown(o.UID, o.GID)
+		err = f.Chown(outside(o.UID, os.Geteuid()), outside(o.GID, os.Getegid()))
 	}
 	if err == nil {
 		err = f.Chmod(o.Mode &^ fs.ModeType)
@@ -230,7 +230,7 @@ func (r *Root) Mkdir(name string, o Owner) error {
 		if err := r.root.Mkdir(done, 0o700); err != nil {
 			return err
 		}
-		if err := r.root.Chown(done, made.UID, made.GID); err != nil {
+		if err := r.root.Chown(done, outside(made.UID, os.Geteuid()), outside(made.GID, os.Getegid())); err != nil {
 			return err
 		}
 		if err := r.root.Chmod(done, made.Mode); err != nil {
@@ -246,7 +246,7 @@ func (r *Root) Chown(name string, o Owner) error {
 	if err != nil {
 		return err
 	}
-	if err := r.root.Lchown(at, o.UID, o.GID); err != nil {
+	if err := r.root.Lchown(at, outside(o.UID, os.Geteuid()), outside(o.GID, os.Getegid())); err != nil {
 		return err
 	}
 	return r.root.Chmod(at, o.Mode)
@@ -286,7 +286,26 @@ func owner(info fs.FileInfo) (uid, gid int) {
 	if !ok {
 		return 0, 0
 	}
-	return int(s.Uid), int(s.Gid)
+	return inside(int(s.Uid), os.Geteuid()), inside(int(s.Gid), os.Getegid())
+}
+
+// Without root, what is root's in a tree is ours on the host, as the user name
+// space has it that the packages were installed in.
+
+// outside is what the host calls an owner in a tree.
+func outside(id, ours int) int {
+	if id == 0 {
+		return ours
+	}
+	return id
+}
+
+// inside is what a tree calls an owner on the host.
+func inside(id, ours int) int {
+	if id == ours {
+		return 0
+	}
+	return id
 }
 
 // noFollow is for operations on links themselves.

@@ -98,9 +98,16 @@ func (in *Input) prepare(t Type) error {
 	if err := in.bootConfiguration(kernels, line); err != nil {
 		return err
 	}
-	in.Warn("no bootloader was installed, because none can be without mounting the disk: the %s image has a kernel and its boot configuration "+
-		"(/boot/loader/entries, /boot/extlinux/extlinux.conf), to be started by a host or a firmware that reads these", t.Name)
-	return nil
+	if ok, why := in.loader(); !ok {
+		in.Warn("no bootloader was installed: %s; the %s image has a kernel and its boot configuration (/boot/loader/entries, "+
+			"/boot/extlinux/extlinux.conf), to be started by a hypervisor or a firmware that reads these", why, t.Name)
+		return nil
+	}
+	in.bootable = true
+	if err := in.Root.WriteFile(grubConfig, []byte(in.grubMenu(kernels, line)), plain); err != nil {
+		return err
+	}
+	return in.clampOne(grubConfig)
 }
 
 var plain = tree.Owner{Mode: 0o644}

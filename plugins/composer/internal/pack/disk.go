@@ -103,7 +103,10 @@ func (in *Input) makeDisk(ctx context.Context, file string, unit int64) error {
 	if err := in.feed(ctx, table, "sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", file); err != nil {
 		return err
 	}
-	return in.makeFilesystem(ctx, file, first, size-first, inodes)
+	if err := in.makeFilesystem(ctx, file, first, size-first, inodes); err != nil || !in.bootable {
+		return err
+	}
+	return in.installLoader(ctx, file)
 }
 
 // convert makes a disk in one of qemu's formats.

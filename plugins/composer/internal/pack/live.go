@@ -56,7 +56,11 @@ func (in *Input) liveBoot(dir, label string, k kernel) ([]string, error) {
 		return nil, err
 	}
 	line := strings.TrimSpace("root=live:CDLABEL=" + label + " rd.live.image " + in.Append)
-	config := "default live\ntimeout 50\nlabel live\n  kernel /images/pxeboot/vmlinuz\n"
+	config := ""
+	if strings.Contains(in.Append, "console=ttyS0") {
+		config = "serial 0 115200\n"
+	}
+	config += "default live\ntimeout 50\nlabel live\n  kernel /images/pxeboot/vmlinuz\n"
 	if k.initrd != "" {
 		if err := in.fromTree(k.initrd, filepath.Join(images, "initrd.img")); err != nil {
 			return nil, err

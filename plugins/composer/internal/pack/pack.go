@@ -134,6 +134,9 @@ type Input struct {
 	Log  func(format string, args ...any)
 	// Warn hears of what the image lacks.
 	Warn func(format string, args ...any)
+
+	// bootable is set where the disk gets a bootloader.
+	bootable bool
 }
 
 // Result is what else there is to know of an image.

@@ -97,6 +97,12 @@ func shape(doc sdk.FieldDoc, value json.RawMessage) (json.RawMessage, []string, 
 			return nil, nil, sdk.FieldErrorf(doc.Name, "%s must be a string that holds a JSON object", doc.Name)
 		}
 		return json.RawMessage(text), nil, nil
+	case sdk.ShapeNumber:
+		var n *json.Number
+		if json.Unmarshal(value, &n) != nil || n == nil || bytes.HasPrefix(bytes.TrimSpace(value), []byte(`"`)) {
+			return nil, nil, sdk.FieldErrorf(doc.Name, "%s must be a number", doc.Name)
+		}
+		return value, nil, nil
 	case sdk.ShapeIgnored:
 		return nil, nil, ignored(doc.Name, value)
 	}

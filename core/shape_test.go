@@ -19,6 +19,7 @@ var patched = &core.HandlerType{Type: "add", Doc: sdk.HandlerDoc{Fields: []sdk.F
 	{Name: "replacements", Shape: sdk.ShapeTextMap},
 	{Name: "versions", Shape: sdk.ShapeJSONText},
 	{Name: "bundles", Shape: sdk.ShapeIgnored},
+	{Name: "size", Shape: sdk.ShapeNumber},
 	{Name: "from_index"},
 }}}
 
@@ -36,6 +37,7 @@ func TestWriteBackAccepts(t *testing.T) {
 		{"mapping", `{"op":["q/a:1"],"none":[]}`, &core.Change{Fields: fields("mapping", `{"op":["q/a:1"],"none":[]}`)}},
 		{"versions", `"{\"op\": \"1.0\"}"`, &core.Change{Fields: fields("versions", `{"op": "1.0"}`)}},
 		{"bundles", `["q/a:1"]`, &core.Change{}},
+		{"size", `12.5`, &core.Change{Fields: fields("size", `12.5`)}},
 	} {
 		t.Run(test.name+" "+test.value, func(t *testing.T) {
 			got, err := core.WriteBack(patched, fields(test.name, test.value))
@@ -68,6 +70,7 @@ func TestWriteBackRefusesAndNamesTheKey(t *testing.T) {
 		"replacements": {`null`, `[]`, `{"a":1}`, `{"a":null}`},
 		"versions":     {`null`, `{}`, `"[]"`, `"{"`, `""`},
 		"bundles":      {`null`, `1`, `[1]`},
+		"size":         {`null`, `"1"`, `""`, `[]`, `true`},
 		"from_index":   {`"q/a:1"`},
 		"unknown":      {`"q/a:1"`},
 	} {

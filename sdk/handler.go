@@ -118,6 +118,8 @@ const (
 	// ShapeIgnored accepts an array or object and changes nothing: a
 	// write-back that old workers send and nothing depends on.
 	ShapeIgnored Shape = "ignored"
+	// ShapeNumber is a JSON number.
+	ShapeNumber Shape = "number"
 )
 
 // Submission is a request on its way in. Accept reads the upper half and fills

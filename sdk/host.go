@@ -23,6 +23,12 @@ type Host interface {
 	Cancel(ctx context.Context, id int64, reason string) error
 	// Artifact opens a file that a request left behind, or is NotFound.
 	Artifact(ctx context.Context, id int64, name string) (io.ReadCloser, error)
+	// Log opens a request's log, as far as it is written, or is NotFound.
+	Log(ctx context.Context, id int64) (io.ReadCloser, error)
+	// Forget removes the log and the artifacts of a request that has ended,
+	// before they expire; the request itself stays. It is a Conflict for one
+	// that is in progress.
+	Forget(ctx context.Context, id int64) error
 	// Dirs returns directories that belong to this plugin alone and outlive
 	// it: one to keep data in, one that may be emptied at any time.
 	Dirs() (data, cache string)

@@ -32,7 +32,7 @@ type Options struct {
 	Images    core.Images
 	Tags      core.Tags
 	Logs      core.Logs
-	Artifacts core.Artifacts
+	Artifacts core.Files
 	Settings  *Settings
 	// Worker names this process among all that share the store.
 	Worker string

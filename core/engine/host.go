@@ -70,6 +70,21 @@ func (h *Host) Artifact(ctx context.Context, id int64, name string) (io.ReadClos
 	return h.Engine.Artifacts.Open(ctx, id, name)
 }
 
+func (h *Host) Log(ctx context.Context, id int64) (io.ReadCloser, error) {
+	return h.Engine.Logs.Open(ctx, id)
+}
+
+func (h *Host) Forget(ctx context.Context, id int64) error {
+	request, err := h.Engine.Store.Request(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !request.Final() {
+		return sdk.Errorf(sdk.Conflict, "request %d is in progress: cancel it before its files are removed", id)
+	}
+	return h.Engine.Artifacts.Remove(ctx, id)
+}
+
 func (h *Host) Dirs() (data, cache string) { return h.DataDir, h.CacheDir }
 
 func (h *Host) Address() string { return h.URL }

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -28,6 +30,7 @@ type Host struct {
 	mu        sync.Mutex
 	requests  []*sdk.RequestView // by ID, from 1
 	artifacts map[string][]byte
+	logs      map[int64][]byte
 }
 
 var _ sdk.Host = (*Host)(nil)
@@ -36,7 +39,7 @@ var _ sdk.Host = (*Host)(nil)
 func NewHost(t testing.TB) *Host {
 	return &Host{
 		URL: "http://localhost:8080", data: t.TempDir(), cache: t.TempDir(),
-		artifacts: make(map[string][]byte),
+		artifacts: make(map[string][]byte), logs: make(map[int64][]byte),
 	}
 }
 
@@ -54,6 +57,22 @@ func (h *Host) PutArtifact(id int64, name string, content []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.artifacts[fmt.Sprint(id, " ", name)] = content
+}
+
+// PutLog stores a request's log.
+func (h *Host) PutLog(id int64, content []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.logs[id] = content
+}
+
+// Change changes a request that is there.
+func (h *Host) Change(id int64, change func(*sdk.RequestView)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	view := *h.requests[id-1]
+	change(&view)
+	h.requests[id-1] = &view
 }
 
 // Submit implements sdk.Host.
@@ -118,6 +137,34 @@ func (h *Host) Artifact(_ context.Context, id int64, name string) (io.ReadCloser
 		return nil, sdk.Errorf(sdk.NotFound, "request %d has no artifact %s", id, name)
 	}
 	return io.NopCloser(bytes.NewReader(content)), nil
+}
+
+// Log implements sdk.Host.
+func (h *Host) Log(_ context.Context, id int64) (io.ReadCloser, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	content, ok := h.logs[id]
+	if !ok {
+		return nil, sdk.Errorf(sdk.NotFound, "request %d has no log", id)
+	}
+	return io.NopCloser(bytes.NewReader(content)), nil
+}
+
+// Forget implements sdk.Host.
+func (h *Host) Forget(_ context.Context, id int64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if id < 1 || id > int64(len(h.requests)) {
+		return sdk.Errorf(sdk.NotFound, "request %d does not exist", id)
+	}
+	if h.requests[id-1].State == "in_progress" {
+		return sdk.Errorf(sdk.Conflict, "request %d is in progress", id)
+	}
+	delete(h.logs, id)
+	maps.DeleteFunc(h.artifacts, func(key string, _ []byte) bool {
+		return strings.HasPrefix(key, fmt.Sprint(id, " "))
+	})
+	return nil
 }
 
 // Dirs implements sdk.Host.

@@ -25,6 +25,8 @@ const (
 	Engine_CancelRequest_FullMethodName = "/iib.plugin.v1.Engine/CancelRequest"
 	Engine_ReadArtifact_FullMethodName  = "/iib.plugin.v1.Engine/ReadArtifact"
 	Engine_FetchAccess_FullMethodName   = "/iib.plugin.v1.Engine/FetchAccess"
+	Engine_ReadLog_FullMethodName       = "/iib.plugin.v1.Engine/ReadLog"
+	Engine_ForgetRequest_FullMethodName = "/iib.plugin.v1.Engine/ForgetRequest"
 )
 
 // EngineClient is the client API for Engine service.
@@ -41,6 +43,10 @@ type EngineClient interface {
 	// the file is there.
 	ReadArtifact(ctx context.Context, in *ReadArtifactRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadArtifactResponse], error)
 	FetchAccess(ctx context.Context, in *FetchAccessRequest, opts ...grpc.CallOption) (*FetchAccessResponse, error)
+	// ReadLog streams a request's log as far as it is written, as ReadArtifact
+	// does a file.
+	ReadLog(ctx context.Context, in *ReadLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadLogResponse], error)
+	ForgetRequest(ctx context.Context, in *ForgetRequestRequest, opts ...grpc.CallOption) (*ForgetRequestResponse, error)
 }
 
 type engineClient struct {
@@ -120,6 +126,35 @@ func (c *engineClient) FetchAccess(ctx context.Context, in *FetchAccessRequest, 
 	return out, nil
 }
 
+func (c *engineClient) ReadLog(ctx context.Context, in *ReadLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadLogResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Engine_ServiceDesc.Streams[1], Engine_ReadLog_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadLogRequest, ReadLogResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Engine_ReadLogClient = grpc.ServerStreamingClient[ReadLogResponse]
+
+func (c *engineClient) ForgetRequest(ctx context.Context, in *ForgetRequestRequest, opts ...grpc.CallOption) (*ForgetRequestResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForgetRequestResponse)
+	err := c.cc.Invoke(ctx, Engine_ForgetRequest_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EngineServer is the server API for Engine service.
 // All implementations must embed UnimplementedEngineServer
 // for forward compatibility.
@@ -134,6 +169,10 @@ type EngineServer interface {
 	// the file is there.
 	ReadArtifact(*ReadArtifactRequest, grpc.ServerStreamingServer[ReadArtifactResponse]) error
 	FetchAccess(context.Context, *FetchAccessRequest) (*FetchAccessResponse, error)
+	// ReadLog streams a request's log as far as it is written, as ReadArtifact
+	// does a file.
+	ReadLog(*ReadLogRequest, grpc.ServerStreamingServer[ReadLogResponse]) error
+	ForgetRequest(context.Context, *ForgetRequestRequest) (*ForgetRequestResponse, error)
 	mustEmbedUnimplementedEngineServer()
 }
 
@@ -161,6 +200,12 @@ func (UnimplementedEngineServer) ReadArtifact(*ReadArtifactRequest, grpc.ServerS
 }
 func (UnimplementedEngineServer) FetchAccess(context.Context, *FetchAccessRequest) (*FetchAccessResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FetchAccess not implemented")
+}
+func (UnimplementedEngineServer) ReadLog(*ReadLogRequest, grpc.ServerStreamingServer[ReadLogResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReadLog not implemented")
+}
+func (UnimplementedEngineServer) ForgetRequest(context.Context, *ForgetRequestRequest) (*ForgetRequestResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ForgetRequest not implemented")
 }
 func (UnimplementedEngineServer) mustEmbedUnimplementedEngineServer() {}
 func (UnimplementedEngineServer) testEmbeddedByValue()                {}
@@ -284,6 +329,35 @@ func _Engine_FetchAccess_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Engine_ReadLog_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadLogRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(EngineServer).ReadLog(m, &grpc.GenericServerStream[ReadLogRequest, ReadLogResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Engine_ReadLogServer = grpc.ServerStreamingServer[ReadLogResponse]
+
+func _Engine_ForgetRequest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForgetRequestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EngineServer).ForgetRequest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Engine_ForgetRequest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EngineServer).ForgetRequest(ctx, req.(*ForgetRequestRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Engine_ServiceDesc is the grpc.ServiceDesc for Engine service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -311,11 +385,20 @@ var Engine_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "FetchAccess",
 			Handler:    _Engine_FetchAccess_Handler,
 		},
+		{
+			MethodName: "ForgetRequest",
+			Handler:    _Engine_ForgetRequest_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "ReadArtifact",
 			Handler:       _Engine_ReadArtifact_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ReadLog",
+			Handler:       _Engine_ReadLog_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -34,6 +34,7 @@ const (
 	Shape_SHAPE_TEXT_MAP    Shape = 5
 	Shape_SHAPE_JSON_TEXT   Shape = 6
 	Shape_SHAPE_IGNORED     Shape = 7
+	Shape_SHAPE_NUMBER      Shape = 8
 )
 
 // Enum value maps for Shape.
@@ -47,6 +48,7 @@ var (
 		5: "SHAPE_TEXT_MAP",
 		6: "SHAPE_JSON_TEXT",
 		7: "SHAPE_IGNORED",
+		8: "SHAPE_NUMBER",
 	}
 	Shape_value = map[string]int32{
 		"SHAPE_UNSPECIFIED": 0,
@@ -57,6 +59,7 @@ var (
 		"SHAPE_TEXT_MAP":    5,
 		"SHAPE_JSON_TEXT":   6,
 		"SHAPE_IGNORED":     7,
+		"SHAPE_NUMBER":      8,
 	}
 )
 
@@ -1469,7 +1472,7 @@ const file_iib_plugin_v1_plugin_proto_rawDesc = "" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\"\x0f\n" +
 	"\rStartResponse\"\x0e\n" +
 	"\fCloseRequest\"\x0f\n" +
-	"\rCloseResponse*\xa0\x01\n" +
+	"\rCloseResponse*\xb2\x01\n" +
 	"\x05Shape\x12\x15\n" +
 	"\x11SHAPE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -1479,7 +1482,8 @@ const file_iib_plugin_v1_plugin_proto_rawDesc = "" +
 	"\rSHAPE_MAPPING\x10\x04\x12\x12\n" +
 	"\x0eSHAPE_TEXT_MAP\x10\x05\x12\x13\n" +
 	"\x0fSHAPE_JSON_TEXT\x10\x06\x12\x11\n" +
-	"\rSHAPE_IGNORED\x10\a*\xaa\x01\n" +
+	"\rSHAPE_IGNORED\x10\a\x12\x10\n" +
+	"\fSHAPE_NUMBER\x10\b*\xaa\x01\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vTYPE_STRING\x10\x01\x12\r\n" +

@@ -14,6 +14,7 @@ var shapeTable = map[sdk.Shape]pb.Shape{
 	sdk.ShapeTextMap:  pb.Shape_SHAPE_TEXT_MAP,
 	sdk.ShapeJSONText: pb.Shape_SHAPE_JSON_TEXT,
 	sdk.ShapeIgnored:  pb.Shape_SHAPE_IGNORED,
+	sdk.ShapeNumber:   pb.Shape_SHAPE_NUMBER,
 }
 
 func describeHandler(requestType string, h sdk.Handler) *pb.HandlerDescription {

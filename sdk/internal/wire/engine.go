@@ -124,16 +124,33 @@ func (e *engineServer) ReadArtifact(req *pb.ReadArtifactRequest, stream grpc.Ser
 	if err != nil {
 		return err
 	}
+	return sendFile(content, func(data []byte) error { return stream.Send(&pb.ReadArtifactResponse{Data: data}) })
+}
+
+func (e *engineServer) ReadLog(req *pb.ReadLogRequest, stream grpc.ServerStreamingServer[pb.ReadLogResponse]) error {
+	host, err := e.engine()
+	if err != nil {
+		return err
+	}
+	content, err := host.Log(stream.Context(), req.Id)
+	if err != nil {
+		return err
+	}
+	return sendFile(content, func(data []byte) error { return stream.Send(&pb.ReadLogResponse{Data: data}) })
+}
+
+// sendFile sends an empty message, to tell that the file is there, and then its
+// content, one chunk at a time. send has encoded its argument when it returns.
+func sendFile(content io.ReadCloser, send func([]byte) error) error {
 	defer content.Close()
-	if err := stream.Send(&pb.ReadArtifactResponse{}); err != nil {
+	if err := send(nil); err != nil {
 		return err
 	}
 	buf := make([]byte, artifactChunk)
 	for {
 		n, err := content.Read(buf)
 		if n > 0 {
-			// Send has encoded the message when it returns.
-			if err := stream.Send(&pb.ReadArtifactResponse{Data: buf[:n]}); err != nil {
+			if err := send(buf[:n]); err != nil {
 				return err
 			}
 		}
@@ -144,6 +161,14 @@ func (e *engineServer) ReadArtifact(req *pb.ReadArtifactRequest, stream grpc.Ser
 			return err
 		}
 	}
+}
+
+func (e *engineServer) ForgetRequest(ctx context.Context, req *pb.ForgetRequestRequest) (*pb.ForgetRequestResponse, error) {
+	host, err := e.engine()
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ForgetRequestResponse{}, host.Forget(ctx, req.Id)
 }
 
 func (e *engineServer) FetchAccess(ctx context.Context, req *pb.FetchAccessRequest) (*pb.FetchAccessResponse, error) {
@@ -214,47 +239,73 @@ func (e *engineClient) Access(ctx context.Context, image string) (sdk.Access, er
 	return decodeAccess(resp.Access), nil
 }
 
+func (e *engineClient) Forget(ctx context.Context, id int64) error {
+	_, err := e.client.ForgetRequest(ctx, &pb.ForgetRequestRequest{Id: id})
+	return err
+}
+
 func (e *engineClient) Artifact(ctx context.Context, id int64, name string) (io.ReadCloser, error) {
+	return receiveFile(ctx, "ReadArtifact", func(ctx context.Context) (grpc.ServerStreamingClient[pb.ReadArtifactResponse], error) {
+		return e.client.ReadArtifact(ctx, &pb.ReadArtifactRequest{Id: id, Name: name})
+	})
+}
+
+func (e *engineClient) Log(ctx context.Context, id int64) (io.ReadCloser, error) {
+	return receiveFile(ctx, "ReadLog", func(ctx context.Context) (grpc.ServerStreamingClient[pb.ReadLogResponse], error) {
+		return e.client.ReadLog(ctx, &pb.ReadLogRequest{Id: id})
+	})
+}
+
+// chunk is a message that carries a part of a file.
+type chunk[T any] interface {
+	*T
+	GetData() []byte
+}
+
+// receiveFile begins to read what sendFile sends.
+func receiveFile[T any, C chunk[T]](ctx context.Context, method string, open func(context.Context) (grpc.ServerStreamingClient[T], error)) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	stream, err := e.client.ReadArtifact(ctx, &pb.ReadArtifactRequest{Id: id, Name: name})
+	stream, err := open(ctx)
 	if err == nil {
 		_, err = stream.Recv()
 	}
 	if err != nil {
 		defer cancel()
-		return nil, decodeError(ctx, "engine", "ReadArtifact", err)
+		return nil, decodeError(ctx, "engine", method, err)
 	}
-	return &artifactReader{ctx, stream, cancel, nil}, nil
+	next := func() ([]byte, error) {
+		resp, err := stream.Recv()
+		if err == nil || errors.Is(err, io.EOF) {
+			return C(resp).GetData(), err
+		}
+		return nil, decodeError(ctx, "engine", method, err)
+	}
+	return &fileReader{next, cancel, nil}, nil
 }
 
-// artifactReader reads a file out of a stream. It is not for concurrent use.
-type artifactReader struct {
-	ctx    context.Context
-	stream grpc.ServerStreamingClient[pb.ReadArtifactResponse]
+// fileReader reads a file out of a stream. It is not for concurrent use.
+type fileReader struct {
+	next   func() ([]byte, error)
 	cancel context.CancelFunc
 	rest   []byte
 }
 
-func (r *artifactReader) Read(p []byte) (int, error) {
+func (r *fileReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
 	for len(r.rest) == 0 {
-		resp, err := r.stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return 0, io.EOF
+		var err error
+		if r.rest, err = r.next(); err != nil {
+			return 0, err
 		}
-		if err != nil {
-			return 0, decodeError(r.ctx, "engine", "ReadArtifact", err)
-		}
-		r.rest = resp.Data
 	}
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]
 	return n, nil
 }
 
-func (r *artifactReader) Close() error {
+func (r *fileReader) Close() error {
 	r.cancel()
 	return nil
 }

@@ -51,6 +51,19 @@ func (h *hostRecorder) Artifact(_ context.Context, id int64, name string) (io.Re
 	return h.read(), nil
 }
 
+func (h *hostRecorder) Log(_ context.Context, id int64) (io.ReadCloser, error) {
+	h.note(id, "log")
+	if h.err != nil {
+		return nil, h.err
+	}
+	return h.read(), nil
+}
+
+func (h *hostRecorder) Forget(_ context.Context, id int64) error {
+	h.note(id)
+	return h.err
+}
+
 func (h *hostRecorder) Dirs() (data, cache string) { return "/data", "/cache" }
 
 func (h *hostRecorder) Address() string { return "http://localhost:8080" }
@@ -98,6 +111,9 @@ func TestHost(t *testing.T) {
 		{"Cancel", []any{int64(7), "why"}, nil, func(ctx context.Context) (any, error) {
 			return nil, host.Cancel(ctx, 7, "why")
 		}},
+		{"Forget", []any{int64(7)}, nil, func(ctx context.Context) (any, error) {
+			return nil, host.Forget(ctx, 7)
+		}},
 		{"Access", []any{"quay.io/a"}, recorder.access, func(ctx context.Context) (any, error) {
 			return host.Access(ctx, "quay.io/a")
 		}},
@@ -136,13 +152,22 @@ func TestHost(t *testing.T) {
 	})
 }
 
-func TestHostArtifact(t *testing.T) {
+func TestHostFiles(t *testing.T) {
+	t.Run("an artifact", func(t *testing.T) {
+		testHostFile(t, func(ctx context.Context, host sdk.Host) (io.ReadCloser, error) { return host.Artifact(ctx, 7, "log") })
+	})
+	t.Run("a log", func(t *testing.T) {
+		testHostFile(t, func(ctx context.Context, host sdk.Host) (io.ReadCloser, error) { return host.Log(ctx, 7) })
+	})
+}
+
+func testHostFile(t *testing.T, file func(context.Context, sdk.Host) (io.ReadCloser, error)) {
 	recorder := new(hostRecorder)
 	host := hostOf(t, recorder)
 	closed := make(chan struct{}, 1)
 	open := func(r io.Reader) (io.ReadCloser, error) {
 		recorder.read = func() io.ReadCloser { return &closeTeller{r, closed} }
-		return host.Artifact(t.Context(), 7, "log")
+		return file(t.Context(), host)
 	}
 
 	for name, content := range map[string][]byte{
@@ -202,7 +227,7 @@ func TestHostArtifact(t *testing.T) {
 
 	t.Run("that is not there is not found at once", func(t *testing.T) {
 		recorder.err = sdk.Errorf(sdk.NotFound, "no such artifact")
-		_, err := host.Artifact(t.Context(), 7, "log")
+		_, err := file(t.Context(), host)
 		diffError(t, sdk.Errorf(sdk.NotFound, "no such artifact"), err)
 	})
 }

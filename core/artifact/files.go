@@ -18,21 +18,19 @@ import (
 	"github.com/iib-engine/iib/sdk"
 )
 
-// MaxSize bounds one artifact, in bytes.
-const MaxSize = 256 << 20
-
 // Files keeps one directory per request: its log, and a file per artifact. It
 // is safe for concurrent use, also by several processes.
 type Files struct {
 	root *os.Root
-	// What one artifact and one log may have: MaxSize and MaxLog, less in tests.
+	// What one artifact and one log may have; the latter is MaxLog, less in tests.
 	maxSize, maxLog int64
 }
 
 var _ core.Files = (*Files)(nil)
 
-// Open uses a directory, and makes it if it is not there.
-func Open(dir string) (*Files, error) {
+// Open uses a directory, and makes it if it is not there. An artifact that is
+// put there may have maxSize bytes.
+func Open(dir string, maxSize int64) (*Files, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, sdk.Errorf(sdk.Unavailable, "make the artifact directory: %v", err)
 	}
@@ -40,7 +38,7 @@ func Open(dir string) (*Files, error) {
 	if err != nil {
 		return nil, sdk.Errorf(sdk.Unavailable, "open the artifact directory: %v", err)
 	}
-	return &Files{root: root, maxSize: MaxSize, maxLog: MaxLog}, nil
+	return &Files{root: root, maxSize: maxSize, maxLog: MaxLog}, nil
 }
 
 const (
@@ -53,7 +51,8 @@ const (
 // dir spreads the requests, so that no directory grows without bound.
 func dir(request int64) string { return fmt.Sprintf("%d/%d", request/1000, request) }
 
-// Put stores or replaces an artifact, whole or not at all.
+// Put stores or replaces an artifact, whole or not at all. Long runs of zeros take
+// no space on the disk.
 func (f *Files) Put(ctx context.Context, request int64, name string, content io.Reader) (err error) {
 	if err := checkName(name); err != nil {
 		return err
@@ -70,7 +69,7 @@ func (f *Files) Put(ctx context.Context, request int64, name string, content io.
 			_ = f.root.Remove(temporary)
 		}
 	}()
-	n, err := io.Copy(file, io.LimitReader(&reader{ctx, content}, f.maxSize+1))
+	n, err := copySparse(file, io.LimitReader(&reader{ctx, content}, f.maxSize+1))
 	if err != nil {
 		return unavailable("store "+name, request, err)
 	}

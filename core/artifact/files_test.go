@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,7 +23,7 @@ import (
 
 func open(t *testing.T, dir string) *artifact.Files {
 	t.Helper()
-	files, err := artifact.Open(dir)
+	files, err := artifact.Open(dir, 256<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +108,51 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+func TestHoles(t *testing.T) {
+	const block = 64 << 10
+	for name, content := range map[string][]byte{
+		"nothing":                     nil,
+		"less than a block of zeros":  make([]byte, 100),
+		"zeros alone":                 make([]byte, 5*block),
+		"zeros at the end":            append([]byte("x"), make([]byte, 5*block+7)...),
+		"zeros in the middle":         append(append(bytes.Repeat([]byte("a"), block+1), make([]byte, 4*block)...), 'z'),
+		"a block that is almost zero": append(make([]byte, 2*block-1), 'z'),
+	} {
+		t.Run("a file with "+name+" is read as it was stored", func(t *testing.T) {
+			files := open(t, t.TempDir())
+			// A reader that gives little at a time must not hide the blocks.
+			if err := files.Put(t.Context(), 1, "x", iotest.HalfReader(bytes.NewReader(content))); err != nil {
+				t.Fatal(err)
+			}
+			r, err := files.Open(t.Context(), 1, "x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			got, err := io.ReadAll(r)
+			if err != nil || !bytes.Equal(got, content) {
+				t.Errorf("%d bytes, %v; want %d", len(got), err, len(content))
+			}
+		})
+	}
+
+	t.Run("a sparse image stays sparse", func(t *testing.T) {
+		dir := t.TempDir()
+		files := open(t, dir)
+		const size = 128 << 20
+		if err := files.Put(t.Context(), 1, "x", io.MultiReader(strings.NewReader("x"), io.LimitReader(zeros{}, size-1))); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(filepath.Join(dir, "0", "1", "x.artifact"))
+		if err != nil || info.Size() != size {
+			t.Fatalf("%v, %v", info, err)
+		}
+		if used := info.Sys().(*syscall.Stat_t).Blocks * 512; used > 1<<20 {
+			t.Errorf("%d bytes on the disk", used)
+		}
+	})
+}
+
 func TestDirectory(t *testing.T) {
 	t.Run("links out of it are not followed", func(t *testing.T) {
 		dir, outside := t.TempDir(), t.TempDir()
@@ -144,7 +191,7 @@ func TestDirectory(t *testing.T) {
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := artifact.Open(file); sdk.CodeOf(err) != sdk.Unavailable {
+		if _, err := artifact.Open(file, 1); sdk.CodeOf(err) != sdk.Unavailable {
 			t.Errorf("Open: %v", err)
 		}
 	})

@@ -157,6 +157,8 @@ type Artifacts struct {
 	S3   *S3           `json:"s3"`
 	Keep time.Duration `json:"keep"`
 	Logs bool          `json:"logs"`
+	// MaxSize bounds one artifact, in bytes.
+	MaxSize int64 `json:"max_size"`
 }
 
 // S3 is a bucket.
@@ -336,7 +338,7 @@ func decodeRegistry(n *node, place place) Registry {
 }
 
 func decodeArtifacts(n *node, place place, dataDir string) Artifacts {
-	a := Artifacts{Keep: n.duration("keep"), Logs: n.flag("logs")}
+	a := Artifacts{Keep: n.duration("keep"), Logs: n.flag("logs"), MaxSize: n.size("max_size")}
 	if n.has("s3") {
 		s3 := n.one("s3")
 		a.S3 = &S3{

@@ -285,6 +285,10 @@ var artifactsBlock = Block{
 				Name: "logs", Type: Bool, Default: "true",
 				Doc: "Keep a log of each request and serve it.",
 			},
+			{
+				Name: "max_size", Type: String, Default: `"16GiB"`, form: sizeForm, restart: true,
+				Doc: "The largest artifact, such as the image of an operating system. Zeros in it take no space.",
+			},
 		},
 		Blocks: []Block{{
 			Name: "s3",

@@ -166,7 +166,7 @@ func (s *server) open(ctx context.Context, c *config.Config, r duties) (err erro
 	if s.queue, err = queue.Open(queue.Options{URL: c.Redis.URL.Reveal(), Logger: s.log}); err != nil {
 		return err
 	}
-	if s.files, err = artifact.Open(c.Artifacts.Dir); err != nil {
+	if s.files, err = artifact.Open(c.Artifacts.Dir, c.Artifacts.MaxSize); err != nil {
 		return err
 	}
 	if s.images, err = images.New(imageOptions(c, ownRegistry(c, s.address))); err != nil {

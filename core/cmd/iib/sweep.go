@@ -58,7 +58,7 @@ func newSweepCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			files, err := artifact.Open(cfg.Artifacts.Dir)
+			files, err := artifact.Open(cfg.Artifacts.Dir, cfg.Artifacts.MaxSize)
 			if err != nil {
 				return err
 			}

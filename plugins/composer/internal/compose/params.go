@@ -65,6 +65,7 @@ const (
 	FieldBlueprint = "blueprint"
 	FieldVersion   = "version"
 	FieldType      = "compose_type"
+	FieldWarnings  = "warnings"    // texts, what the user should know
 	FieldStarted   = "job_started" // Unix seconds, a float; absent while it waits
 	FieldImageSize = "image_size"  // bytes
 	FieldImage     = "image"       // the pull spec of an image pushed to a registry

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"time"
-
 )
 
 const (
@@ -76,4 +75,3 @@ func (s *Server) listTypes(c *call) error {
 		Types []kind `json:"types"`
 	}{kinds})
 }
-

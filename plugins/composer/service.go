@@ -80,7 +80,7 @@ func (s *service) Start(_ context.Context, host sdk.Host) error {
 	}
 	s.backend, s.line = backend, turn.New(s.Parallel)
 	s.planner = &plan.Planner{
-		Library: kept, Sources: added, Solver: backend.solver, Kinds: backend.kinds, Arch: s.Basearch,
+		Library: kept, Sources: added, Solver: backend.solver, Offered: backend.kinds, Arch: s.Basearch,
 		Resolve: func(ctx context.Context, repo, ref string) (string, error) {
 			return gitsource.Resolve(ctx, filepath.Join(cache, "git"), repo, ref)
 		},

@@ -31,8 +31,8 @@ type Planner struct {
 		All() ([]solve.Source, error)
 	}
 	Solver solve.Solver
-	// Kinds are the types of images, sorted by name.
-	Kinds func() []compose.Kind
+	// Offered are the types of images.
+	Offered func() []compose.Kind
 	// Arch is the architecture of images, in the words of RPM.
 	Arch string
 	// Resolve finds the commit of a ref of a git repository, or fails.
@@ -144,6 +144,13 @@ func (p *Planner) Read(data []byte) (*Body, *library.Commit, error) {
 		return nil, nil, faults
 	}
 	return b, commit, nil
+}
+
+// Kinds are the types of images, sorted by name.
+func (p *Planner) Kinds() []compose.Kind {
+	kinds := slices.Clone(p.Offered())
+	slices.SortFunc(kinds, func(a, b compose.Kind) int { return strings.Compare(a.Name, b.Name) })
+	return kinds
 }
 
 func find(kinds []compose.Kind, name string) *compose.Kind {

@@ -45,11 +45,13 @@ func (c *call) attach(kind, name string) {
 	c.w.WriteHeader(http.StatusOK)
 }
 
-// stream sends what write writes. A client must see that it is not whole.
+// stream sends what write writes. A client must see that it is not whole, which
+// takes a head that it has got already.
 func (c *call) stream(write func(w io.Writer) error) error {
 	if c.Method == http.MethodHead {
 		return nil
 	}
+	_ = http.NewResponseController(c.w).Flush()
 	if err := write(c.w); err != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -222,7 +224,9 @@ func (s *Server) metadata(c *call, r *result) (io.ReadCloser, error) {
 		value any
 	}{{"deps.toml", packages{deps}}, {"config.toml", s.Config(r.params)}, {"times.toml", times}} {
 		var out bytes.Buffer
-		if err := toml.NewEncoder(&out).Encode(f.value); err != nil {
+		encoder := toml.NewEncoder(&out)
+		encoder.Indent = ""
+		if err := encoder.Encode(f.value); err != nil {
 			return nil, err
 		}
 		files = append(files, member{f.name, out.Bytes()})

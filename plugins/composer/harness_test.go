@@ -109,6 +109,13 @@ func (w *world) start(change func(*Settings)) {
 	w.client = &http.Client{Transport: transport}
 }
 
+// of is the same world for another test.
+func (w *world) of(t testing.TB) *world {
+	other := *w
+	other.t = t
+	return &other
+}
+
 // answer is what came back.
 type answer struct {
 	code   int

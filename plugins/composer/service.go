@@ -14,7 +14,6 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/ledger"
 	"github.com/iib-engine/iib/plugins/composer/internal/library"
 	"github.com/iib-engine/iib/plugins/composer/internal/plan"
-	"github.com/iib-engine/iib/plugins/composer/internal/solve"
 	"github.com/iib-engine/iib/plugins/composer/internal/sources"
 	"github.com/iib-engine/iib/plugins/composer/internal/turn"
 	"github.com/iib-engine/iib/plugins/composer/internal/weldr"
@@ -39,15 +38,6 @@ type service struct {
 	api     *weldr.Server
 	line    *turn.Line
 	runs    runs
-}
-
-// backend is what knows packages and images.
-type backend struct {
-	solver solve.Solver
-	// kinds returns the types of images.
-	kinds func() []compose.Kind
-	// build makes the image of a compose and stores its artifacts.
-	build func(ctx context.Context, job *sdk.Job, params *compose.Params) error
 }
 
 func newService(makeBackend func(*Settings, string) (*backend, error)) *service {

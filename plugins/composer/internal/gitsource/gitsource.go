@@ -7,12 +7,11 @@ import (
 	"context"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/iib-engine/iib/plugins/composer/internal/process"
 	"github.com/iib-engine/iib/sdk"
 )
 
@@ -73,46 +72,19 @@ func (g git) config() string { return filepath.Join(g.dir, "gitconfig") }
 
 // run returns what git prints, unless it goes to out.
 func (g git) run(ctx context.Context, out io.Writer, args ...string) (string, error) {
-	c := exec.CommandContext(ctx, "/usr/bin/git", args...)
-	c.Env = []string{
-		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + g.dir, "LC_ALL=C.UTF-8",
-		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + g.config(), "GIT_TERMINAL_PROMPT=0",
-		"GIT_SSH_COMMAND=ssh -oBatchMode=yes", "GIT_ALLOW_PROTOCOL=file:git:http:https:ssh",
-	}
-	c.Dir = g.dir
-	// What git starts ends with it.
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
-	c.WaitDelay = 5 * time.Second
 	var printed bytes.Buffer
-	c.Stdout = out
 	if out == nil {
-		c.Stdout = &printed
+		out = &printed
 	}
-	said := tail{most: 2000}
-	c.Stderr = &said
-	if err := c.Run(); err != nil {
-		if ctx.Err() != nil {
-			return "", ctx.Err()
-		}
-		if text := strings.TrimSpace(string(said.text)); text != "" {
-			return "", sdk.Errorf(sdk.Invalid, "%s", text)
-		}
+	command := process.Command{
+		Program: "git", Args: args, Dir: g.dir, Stdout: out,
+		Env: []string{
+			"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + g.config(), "GIT_TERMINAL_PROMPT=0",
+			"GIT_SSH_COMMAND=ssh -oBatchMode=yes", "GIT_ALLOW_PROTOCOL=file:git:http:https:ssh",
+		},
+	}
+	if err := command.Run(ctx); err != nil {
 		return "", err
 	}
 	return printed.String(), nil
-}
-
-// tail keeps the end of what is written.
-type tail struct {
-	most int
-	text []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.text = append(t.text, p...)
-	if extra := len(t.text) - t.most; extra > 0 {
-		t.text = t.text[extra:]
-	}
-	return len(p), nil
 }

@@ -65,6 +65,19 @@ func TestStart(t *testing.T) {
 			t.Errorf("%+v, %v", params, err)
 		}
 	})
+	t.Run("tests are asked for by the query", func(t *testing.T) {
+		for _, test := range []int{0, 1, 2} {
+			w.must("POST", fmt.Sprintf("compose?test=%d", test), strings.Replace(start, "{", `{"test":1,`, 1))
+			all, _ := w.host.Requests(t.Context(), compose.Type, 0, 1)
+			var params compose.Params
+			if err := all[0].Decode(&params); err != nil || params.Test != test {
+				t.Errorf("%+v, %v", params, err)
+			}
+		}
+	})
+	t.Run("version 0 knows no uploads", func(t *testing.T) {
+		w.must("POST", "/api/v0/compose", strings.Replace(start, "{", `{"upload":{"provider":"aws"},`, 1))
+	})
 	t.Run("warns", func(t *testing.T) {
 		w.push("blueprints/new", `{"name":"cont","description":"","containers":[{"source":"quay.io/x"}]}`)
 		warnings := w.must("POST", "compose", `{"blueprint_name":"cont","compose_type":"qcow2"}`)["warnings"].([]any)

@@ -27,18 +27,11 @@ func (s *Server) startCompose(c *call) error {
 	if test != "" && test != "0" && test != "1" && test != "2" {
 		return fault.New(fault.ComposeError, "test must be 0, 1 or 2")
 	}
-	if _, _, err := s.Planner.Read(data); err != nil {
+	if data, err = amended(data, c.version, test); err != nil {
 		return err
 	}
-	if test != "" {
-		var body map[string]json.RawMessage
-		if err := json.Unmarshal(data, &body); err != nil {
-			return fault.New(fault.HTTPError, "The body is not JSON: %v", err)
-		}
-		body["test"] = json.RawMessage(test)
-		if data, err = json.Marshal(body); err != nil {
-			return err
-		}
+	if _, _, err := s.Planner.Read(data); err != nil {
+		return err
 	}
 	view, err := s.Host.Submit(c.Context(), sdk.UserFrom(c.Request), compose.Type, data)
 	if err != nil {
@@ -58,6 +51,23 @@ func (s *Server) startCompose(c *call) error {
 		answer.Warnings = view.Fields[compose.FieldWarnings]
 	}
 	return c.ok(answer)
+}
+
+// amended puts what the query says of a test into a body. Version 0 knows no
+// uploads. What is no object is left to those who judge it.
+func amended(data []byte, version int, test string) ([]byte, error) {
+	var body map[string]json.RawMessage
+	if json.Unmarshal(data, &body) != nil || len(body) == 0 {
+		return data, nil
+	}
+	if version == 0 {
+		delete(body, "upload")
+	}
+	delete(body, "test")
+	if len(body) > 0 && test != "" {
+		body["test"] = json.RawMessage(test)
+	}
+	return json.Marshal(body)
 }
 
 // detail is the form of a compose in lists. Version 0 has no uploads.

@@ -62,12 +62,25 @@ type sentTask struct {
 	repeats          int
 }
 
+// quieten gives the client's own lines, one for each connection that cannot be
+// made, a place in the log. The client has one logger in the whole process.
+var quieten sync.Once
+
+type quietRedis struct{ log *slog.Logger }
+
+func (q quietRedis) Printf(_ context.Context, format string, args ...any) {
+	if q.log != nil {
+		q.log.Debug(fmt.Sprintf(format, args...))
+	}
+}
+
 // Open connects to the queues. An unreachable Redis is not an error: it shows
 // in Ping and Enqueue.
 func Open(o Options) (*Queue, error) {
 	if o.Poll == 0 {
 		o.Poll = 40 * time.Millisecond
 	}
+	quieten.Do(func() { redis.SetLogger(quietRedis{o.Logger}) })
 	q := &Queue{options: o, sent: make(map[string]sentTask)}
 	var connection asynq.RedisConnOpt
 	if o.URL == "" {

@@ -7,7 +7,7 @@ export GOFLAGS := -tags=containers_image_openpgp,containers_image_docker_daemon_
 PLUGINS := $(notdir $(patsubst %/main.go,%,$(wildcard plugins/*/main.go)))
 LDFLAGS := -s -w
 
-.PHONY: help build run demo test fuzz long bench soak check generate clean
+.PHONY: help build run demo test fuzz long bench torture soak check generate clean
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ long: ## Run the long variants of tests: HISTORIES random histories (50000), all
 
 bench: build ## Run the benchmarks: ours, the floor and the peer side by side.
 	.ci/bench
+
+torture: build ## Kill everything at random while REQUESTS (2000) run, for TIME (2h) at most, from SEED, and print the ledger.
+	.ci/services
+	IIB_BIN=$(CURDIR)/bin IIB_REQUIRE_REAL=1 go test -timeout 4h -run 'TestTorture$$' -v ./core/cmd/iib \
+		-torture-requests $(or $(REQUESTS),2000) -torture-time $(or $(TIME),2h) -torture-seed $(or $(SEED),0)
 
 soak: ## Kill the registry and shuffle its work for much longer than the tests do.
 	CGO_ENABLED=1 go test -race -timeout 2h -run 'Killed|CollectionNever' ./plugins/registry/internal/store -schedules 40 -kills 60

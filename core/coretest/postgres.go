@@ -226,6 +226,7 @@ func (p *Postgres) Kill() {
 	// SIGKILL would leave the processes that serve connections behind for a
 	// moment, with the shared memory that the next start needs.
 	_ = p.server.Signal(syscall.SIGQUIT)
+	p.Signal(syscall.SIGCONT)
 	<-p.exited
 	p.server = nil
 }

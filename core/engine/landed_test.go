@@ -69,6 +69,9 @@ func TestWhatAnEarlierRunPublishedIsNotPublishedAgain(t *testing.T) {
 					}
 					now, _ := w.images.Session(nil).Digest(t.Context(), movedIndex)
 					moves := w.moves(movedIndex)
+					if len(moves) == 0 {
+						t.Fatal("no move is recorded")
+					}
 					if last := moves[len(moves)-1]; last.Request != r.ID || last.From != digestA || last.To != digestB {
 						t.Errorf("the moves are %+v", moves)
 					}

@@ -119,7 +119,7 @@ func (k *kept) tail() string {
 	if err != nil {
 		return err.Error()
 	}
-	return string(data[max(0, len(data)-8192):])
+	return string(data[max(0, len(data)-262144):])
 }
 
 // estate is an engine of many processes with everything that it stands on, each

@@ -224,6 +224,7 @@ func (e *estate) book(all []*errand, work *errands, before map[string]ledger.Tag
 		tag.Digests = history[spec]
 		tag.After = e.contents(spec)
 		tag.Moves = moves(e.t, s, spec)
+		tag.Between = e.between(spec, tag.Moves)
 		b.Tags = append(b.Tags, tag)
 	}
 	for spec, digests := range e.registryHistory("iib-build") {
@@ -244,6 +245,18 @@ func (e *estate) book(all []*errand, work *errands, before map[string]ledger.Tag
 	}
 	return b
 }
+
+// between reads what an index was after each of the last moves.
+func (e *estate) between(spec string, moves []ledger.Move) map[string]map[string][]string {
+	const most = 100 // which is some seconds
+	found := make(map[string]map[string][]string)
+	for _, m := range moves[max(0, len(moves)-most):] {
+		found[m.To] = e.contents(repository(spec) + "@" + m.To)
+	}
+	return found
+}
+
+func repository(spec string) string { return spec[:strings.LastIndexByte(spec, ':')] }
 
 func moves(t testing.TB, s *store.Store, spec string) (list []ledger.Move) {
 	t.Helper()

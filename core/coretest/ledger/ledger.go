@@ -64,6 +64,9 @@ type Tag struct {
 	Moves []Move
 	// Before and After are the bundles by package of an index.
 	Before, After map[string][]string
+	// Between are those after a move, by the digest that it moved to: as many as
+	// are known.
+	Between map[string]map[string][]string
 }
 
 // Move is a tag that the engine has moved.
@@ -219,7 +222,7 @@ func orNone(digest string) string {
 // effects checks that a tag was moved by those who had to, once each, and that
 // an index holds the sum of their edits.
 func (f *findings) effects(t *Tag, requests []Request, byID map[int64]*Request) {
-	moves := make(map[*Request][]Move)
+	moves, torn := make(map[*Request][]Move), false
 	catalog := maps.Clone(t.Before)
 	if catalog == nil {
 		catalog = make(map[string][]string)
@@ -238,6 +241,9 @@ func (f *findings) effects(t *Tag, requests []Request, byID map[int64]*Request) 
 		}
 		moves[r] = append(moves[r], m)
 		r.Edit.apply(catalog)
+		if shown, known := t.Between[m.To]; known && !torn {
+			torn = f.catalogs(fmt.Sprintf("index %s after %s moved it to %s", t.Spec, r, m.To), catalog, shown)
+		}
 	}
 	if t.Owner != 0 {
 		return
@@ -259,7 +265,7 @@ func (f *findings) effects(t *Tag, requests []Request, byID map[int64]*Request) 
 			f.add("%s says that it made %s of %s, and it moved it to %s", r, r.Result, t.Spec, made[0].To)
 		}
 	}
-	f.catalogs(t, catalog)
+	f.catalogs("index "+t.Spec, catalog, t.After)
 }
 
 func (e *Edit) apply(catalog map[string][]string) {
@@ -272,14 +278,17 @@ func (e *Edit) apply(catalog map[string][]string) {
 	}
 }
 
-func (f *findings) catalogs(t *Tag, want map[string][]string) {
+// catalogs compares what an index holds with what the edits make of it.
+func (f *findings) catalogs(index string, want, got map[string][]string) (differ bool) {
 	names := maps.Clone(want)
-	maps.Copy(names, t.After)
+	maps.Copy(names, got)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if w, g := sorted(want[name]), sorted(t.After[name]); !slices.Equal(w, g) {
-			f.add("index %s has of package %s the bundles %v, and the edits make %v", t.Spec, name, g, w)
+		if w, g := sorted(want[name]), sorted(got[name]); !slices.Equal(w, g) {
+			f.add("%s has of package %s the bundles %v, and the edits make %v", index, name, g, w)
+			differ = true
 		}
 	}
+	return differ
 }
 
 func sorted(list []string) []string { return slices.Sorted(slices.Values(list)) }

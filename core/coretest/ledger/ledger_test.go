@@ -67,6 +67,9 @@ func TestWhatDoesNotAddUpIsFound(t *testing.T) {
 		{"an effect that is missing in the catalog", "of package added the bundles [added.v1], and the edits make [added.v1 added.v2]", func(_ *Book, _ *Request, index *Tag) {
 			index.After["added"] = []string{"added.v1"}
 		}},
+		{"an effect that is missing on the way", "after request 1 (add, submission a) moved it to d1 has of package added the bundles []", func(_ *Book, _ *Request, index *Tag) {
+			index.Between = map[string]map[string][]string{"d1": index.Before}
+		}},
 		{"a package that nobody added", "of package stray", func(_ *Book, _ *Request, index *Tag) {
 			index.After["stray"] = []string{"stray.v1"}
 		}},

@@ -28,21 +28,62 @@ func (m *Memory) BeginMove(_ context.Context, move core.TagMove, claim *core.Cla
 		begun.claim, begun.Request = *claim, claim.Request
 	}
 	begun.Spec, begun.User = text(move.Spec), text(move.User)
-	for _, other := range m.moves {
-		if other.state != "open" || other.Spec != begun.Spec {
-			continue
-		}
-		if m.underWay(other) && (claim == nil || other.Request != claim.Request) {
-			err := sdk.Errorf(sdk.Conflict, "tag %s is being moved", move.Spec)
-			err.Reason = core.ReasonMoving
-			return 0, err
-		}
-		other.state = "unsure"
+	if err := m.giveWay(begun.Spec, begun.Request); err != nil {
+		return 0, err
 	}
 	m.moved++
 	begun.ID, begun.Time = m.moved, m.moment()
 	m.moves = append(m.moves, begun)
 	return begun.ID, nil
+}
+
+// giveWay makes sure that no move of a tag is under way.
+func (m *Memory) giveWay(spec string, request int64) error {
+	for _, other := range m.moves {
+		if other.state != "open" || other.Spec != spec {
+			continue
+		}
+		if m.underWay(other) && (request == 0 || other.Request != request) {
+			err := sdk.Errorf(sdk.Conflict, "tag %s is being moved", spec)
+			err.Reason = core.ReasonMoving
+			return err
+		}
+		other.state = "unsure"
+	}
+	return nil
+}
+
+// decide tells what came of the moves that nobody ended.
+func (m *Memory) decide(spec, now string, except *memoryMove) (made bool) {
+	m.moves = slices.DeleteFunc(m.moves, func(move *memoryMove) bool {
+		if move.Spec != spec || move.state != "unsure" || move == except {
+			return false
+		}
+		if move.To == now {
+			move.state, made = "made", true
+		}
+		return move.state != "made"
+	})
+	return made
+}
+
+// Landed implements core.TagMoves.
+func (m *Memory) Landed(_ context.Context, spec, now string, claim core.Claim) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.held(claim); err != nil {
+		return "", err
+	}
+	if err := m.giveWay(text(spec), claim.Request); err != nil {
+		return "", err
+	}
+	m.decide(text(spec), now, nil)
+	for _, move := range slices.Backward(m.moves) {
+		if move.Spec == text(spec) && move.state == "made" && move.Request == claim.Request {
+			return move.To, nil
+		}
+	}
+	return "", nil
 }
 
 func (m *Memory) underWay(move *memoryMove) bool {
@@ -61,16 +102,8 @@ func (m *Memory) EndMove(_ context.Context, id int64, from string, moved bool) e
 	if i < 0 {
 		return nil
 	}
-	ended, repeated := m.moves[i], false
-	m.moves = slices.DeleteFunc(m.moves, func(move *memoryMove) bool {
-		if move.Spec != ended.Spec || move.state != "unsure" || move == ended {
-			return false
-		}
-		if move.To == from {
-			move.state, repeated = "made", true
-		}
-		return move.state != "made"
-	})
+	ended := m.moves[i]
+	repeated := m.decide(ended.Spec, from, ended)
 	if !moved || repeated && ended.Kind == core.MovePublish && ended.To == from {
 		m.moves = slices.DeleteFunc(m.moves, func(move *memoryMove) bool { return move == ended })
 		return nil

@@ -136,6 +136,54 @@ func testTagMoves(t *testing.T, open func(t *testing.T) core.Store) {
 			t.Errorf("moves %+v, want %d alone", moves, id)
 		}
 	})
+	t.Run("that earlier runs of a request made are known to the next", func(t *testing.T) {
+		for name, c := range map[string]struct {
+			made      bool
+			now, want string
+		}{
+			"ended":                           {true, "sha256:later", publish.To},
+			"not ended, and made":             {false, publish.To, publish.To},
+			"not ended, and not made":         {false, publish.From, ""},
+			"not ended, and somebody was too": {false, "sha256:other", ""},
+		} {
+			t.Run(name, func(t *testing.T) {
+				s := start(t, open)
+				r := s.one()
+				dead := s.claim(r.ID, "dead", time.Hour)
+				if c.made {
+					s.move(publish, &dead)
+				} else {
+					s.begin(publish, &dead)
+				}
+				if err := s.Release(t.Context(), dead, 0, true); err != nil {
+					t.Fatal(err)
+				}
+				_, err := s.Landed(t.Context(), movedTag, c.now, dead)
+				wantCode(t, "a lost claim", err, sdk.Conflict, "")
+				next := s.claim(r.ID, "next", time.Hour)
+				for range 2 { // asking changes nothing
+					digest, err := s.Landed(t.Context(), movedTag, c.now, next)
+					if err != nil {
+						t.Fatal(err)
+					}
+					wantSame(t, "digest", digest, c.want)
+				}
+				want := 0
+				if c.want != "" {
+					want = 1
+				}
+				wantSame(t, "moves", len(s.moves(0, 10)), want)
+				// Another request has moved it nowhere.
+				rival := s.claim(s.one().ID, "w", time.Hour)
+				if digest, err := s.Landed(t.Context(), movedTag, c.now, rival); digest != "" || err != nil {
+					t.Errorf("another request has landed at %q: %v", digest, err)
+				}
+				s.begin(restore, nil)
+				_, err = s.Landed(t.Context(), movedTag, c.now, next)
+				wantCode(t, "during a restore", err, sdk.Conflict, core.ReasonMoving)
+			})
+		}
+	})
 	t.Run("of people are events, and no notifier's business", func(t *testing.T) {
 		s := start(t, open)
 		turn, err := s.TakeTurn(t.Context(), "n", "w", time.Hour)

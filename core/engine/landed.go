@@ -2,8 +2,8 @@ package engine
 
 import (
 	"context"
-	"fmt"
 
+	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/sdk"
 )
 
@@ -33,39 +33,20 @@ func (h *jobHost) published(ctx context.Context, p *sdk.Publication) (*sdk.Publi
 
 // landed returns the digest that this request has moved a tag to, "" if it has
 // not. Where a run died at the move, what the tag is tells what came of it.
-func (h *jobHost) landed(ctx context.Context, spec string) (string, error) {
+func (h *jobHost) landed(ctx context.Context, spec string) (digest string, err error) {
 	unlock, err := h.Lock(ctx, "index "+spec)
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	now, err := h.now(ctx, spec, func(string) error { return nil })
-	if err != nil {
-		return "", err
-	}
-	// A move that is begun and not made has the store look at those before it.
-	id, err := h.beginMove(ctx, spec, now, now)
-	if err != nil {
-		return "", err
-	}
-	if err := h.engine.Store.EndMove(context.WithoutCancel(ctx), id, now, false); err != nil {
-		return "", err
-	}
-	accepted := h.request.History[len(h.request.History)-1].Time
-	for before := int64(0); ; {
-		moves, err := h.engine.Store.TagMoves(ctx, recordSpec(spec), before, maxMoves)
+	tag := recordSpec(spec)
+	err = h.untilFree(ctx, "tag "+tag, core.ReasonMoving, func() error {
+		now, err := h.now(ctx, spec, func(string) error { return nil })
 		if err != nil {
-			return "", err
+			return err
 		}
-		for _, m := range moves {
-			if m.Request == h.request.ID {
-				h.log.line(sdk.LevelInfo, fmt.Sprintf("an earlier run has made %s %s", spec, m.To))
-				return m.To, nil
-			}
-			before = m.ID
-		}
-		if len(moves) < maxMoves || moves[len(moves)-1].Time.Before(accepted) {
-			return "", nil
-		}
-	}
+		digest, err = h.engine.Store.Landed(ctx, tag, now, h.claim)
+		return err
+	})
+	return digest, err
 }

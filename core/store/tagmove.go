@@ -88,13 +88,8 @@ func (s *Store) EndMove(ctx context.Context, id int64, from string, moved bool) 
 		if err != nil {
 			return err
 		}
-		// What the tag was tells what came of the moves that nobody ended.
-		made, err := t.affect(`UPDATE tag_moves SET state = 'made' WHERE spec = $1 AND state = 'unsure' AND id <> $2 AND target = $3`,
-			m.Spec, id, text(from))
+		made, err := t.decide(m.Spec, text(from), id)
 		if err != nil {
-			return err
-		}
-		if err := t.exec(`DELETE FROM tag_moves WHERE spec = $1 AND state = 'unsure' AND id <> $2`, m.Spec, id); err != nil {
 			return err
 		}
 		if !moved || made && m.Kind == core.MovePublish && m.To == from {
@@ -106,6 +101,46 @@ func (s *Store) EndMove(ctx context.Context, id int64, from string, moved bool) 
 		return t.exec(`UPDATE tag_moves SET state = 'made', origin = $1, time = $2 WHERE id = $3`, text(from), micros(t.now), id)
 	})
 	return s.fault(err, "end move %d of a tag", id)
+}
+
+// decide tells what came of the moves of a tag that nobody ended, by what the
+// tag was afterwards, and reports whether one of them was made. But for the move
+// except, which is under way.
+func (t *tx) decide(spec, now string, except int64) (made bool, err error) {
+	made, err = t.affect(`UPDATE tag_moves SET state = 'made' WHERE spec = $1 AND state = 'unsure' AND id <> $2 AND target = $3`,
+		spec, except, now)
+	if err != nil {
+		return false, err
+	}
+	return made, t.exec(`DELETE FROM tag_moves WHERE spec = $1 AND state = 'unsure' AND id <> $2`, spec, except)
+}
+
+// Landed implements core.TagMoves.
+func (s *Store) Landed(ctx context.Context, spec, now string, claim core.Claim) (string, error) {
+	var digest string
+	err := s.write(ctx, func(t *tx) error {
+		digest = ""
+		g, err := t.lock(claim.Request)
+		if err != nil {
+			return err
+		}
+		if err := g.holds(claim); err != nil {
+			return err
+		}
+		if err := s.giveWay(t, spec, claim); err != nil {
+			return err
+		}
+		if _, err := t.decide(text(spec), text(now), 0); err != nil {
+			return err
+		}
+		err = t.row(`SELECT target FROM tag_moves WHERE spec = $1 AND state = 'made' AND request = $2 ORDER BY id DESC LIMIT 1`,
+			text(spec), claim.Request).Scan(&digest)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return digest, s.fault(err, "look for the moves of tag %s", spec)
 }
 
 const moveColumns = `SELECT id, spec, origin, target, kind, request, mover, time FROM tag_moves WHERE `

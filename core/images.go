@@ -19,6 +19,17 @@ type Images interface {
 	ReaderSpec(spec string) string
 }
 
+// MoveCondition is what must hold for a tag to be moved; the zero value is
+// nothing.
+type MoveCondition struct {
+	// Was is what the tag must be, if it is not nil: a digest, or empty if it
+	// must not be there. Only some registries can check that.
+	Was *string
+	// Ready is called when nothing is left to do but to move the tag, if it is
+	// not nil. Its error ends the move.
+	Ready func(context.Context) error
+}
+
 // ImageSession is registry access for one request.
 type ImageSession interface {
 	// Access returns how to reach the registry of an image.
@@ -30,7 +41,8 @@ type ImageSession interface {
 	PushList(ctx context.Context, repository string, arches map[string]sdk.Digest, oci bool) (digest string, err error)
 	// Move makes the tag of spec point to the image that pinned names, copying
 	// it first where it is not there yet, and returns the digest it has there.
-	Move(ctx context.Context, pinned, spec string) (digest string, err error)
+	// It is a Conflict if the registry finds that the condition does not hold.
+	Move(ctx context.Context, pinned, spec string, when MoveCondition) (digest string, err error)
 	// Delete removes the tag of spec and leaves the image. A tag that is not
 	// there is NotFound, a registry that deletes no tags Denied.
 	Delete(ctx context.Context, spec string) error

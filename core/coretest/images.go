@@ -23,6 +23,9 @@ type Images struct {
 	moves []string
 	// silent are the tags whose next move is made and not answered.
 	silent map[string]bool
+	// OnMove, if it is not nil, is called before a session moves a tag. It is set
+	// before use.
+	OnMove func(spec string)
 }
 
 var _ core.Images = (*Images)(nil)
@@ -88,12 +91,23 @@ func (imageSession) PushList(_ context.Context, _ string, arches map[string]sdk.
 	return "sha256:" + hex.EncodeToString(sum[:]), nil
 }
 
-func (s imageSession) Move(_ context.Context, pinned, spec string) (string, error) {
+func (s imageSession) Move(ctx context.Context, pinned, spec string, when core.MoveCondition) (string, error) {
 	_, digest, _ := strings.Cut(pinned, "@")
+	if s.OnMove != nil {
+		s.OnMove(spec)
+	}
+	if when.Ready != nil {
+		if err := when.Ready(ctx); err != nil {
+			return "", err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone[digest] {
 		return "", sdk.Errorf(sdk.NotFound, "%s: not found", pinned)
+	}
+	if now := s.tags[spec]; when.Was != nil && now != digest && now != *when.Was {
+		return "", sdk.Errorf(sdk.Conflict, "%s: somebody else has moved the tag", spec)
 	}
 	if s.tags == nil {
 		s.tags = make(map[string]string)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/sdk"
@@ -172,7 +173,7 @@ func (h *jobHost) move(ctx context.Context, pinned, spec, expected string, check
 	if err != nil {
 		return "", err
 	}
-	now, err := h.now(ctx, spec, check)
+	now, known, err := h.now(ctx, spec, check)
 	// The record is closed also if the run has ended meanwhile.
 	end := func(made bool) error {
 		return h.engine.Store.EndMove(context.WithoutCancel(ctx), id, now, made)
@@ -181,10 +182,29 @@ func (h *jobHost) move(ctx context.Context, pinned, spec, expected string, check
 		_ = end(false)
 		return "", err
 	}
-	moved, err := h.session.Move(ctx, pinned, spec)
+	// A worker that was stopped in the middle and goes on late must not move what
+	// others have moved since: it asks for its claim once more, and the registry,
+	// if it can, looks at the tag.
+	var late error
+	when := core.MoveCondition{Ready: func(ctx context.Context) error {
+		late = h.stillHeld(ctx)
+		return late
+	}}
+	if known {
+		when.Was = &now
+	}
+	moved, err := h.session.Move(ctx, pinned, spec, when)
 	switch {
 	case err == nil:
 		return moved, end(true)
+	case late != nil:
+		_ = end(false)
+	case sdk.CodeOf(err) == sdk.Conflict && ctx.Err() == nil:
+		_ = end(false)
+		if _, _, err := h.now(ctx, spec, check); err != nil {
+			return "", err
+		}
+		return "", sdk.Errorf(sdk.Unavailable, "move tag %s: others move it too", spec)
 	case ctx.Err() == nil && sdk.CodeOf(err) != sdk.Unavailable:
 		_ = end(false)
 	}
@@ -211,23 +231,37 @@ func recordSpec(spec string) string {
 	return spec // a short name that the registries' library may know how to complete
 }
 
-// now returns the digest of a tag, "" if it is not there.
-func (h *jobHost) now(ctx context.Context, spec string, check func(string) error) (string, error) {
-	digest, err := h.session.Digest(ctx, spec)
+// now returns the digest of a tag, "" if it is not there. Without check it need
+// not be known.
+func (h *jobHost) now(ctx context.Context, spec string, check func(string) error) (digest string, known bool, err error) {
+	digest, err = h.session.Digest(ctx, spec)
 	switch {
 	case sdk.CodeOf(err) == sdk.NotFound:
 		digest, err = "", nil
 	case err != nil && check == nil:
 		// A repository that is yet to be made may look like a forbidden one, and
 		// the push will tell.
-		return "", nil
+		return "", false, nil
 	case err != nil:
-		return "", err
+		return "", false, err
 	}
 	if check != nil {
 		err = check(digest)
 	}
-	return digest, err
+	return digest, true, err
+}
+
+// stillHeld renews the claim, and makes sure that this worker was not stopped
+// since: what it then begins at once begins while the claim is in force.
+func (h *jobHost) stillHeld(ctx context.Context) error {
+	began, lease := time.Now(), h.engine.Lease
+	if err := h.engine.Store.Renew(ctx, h.claim, lease); err != nil {
+		return err
+	}
+	if time.Since(began) > lease/2 {
+		return sdk.Errorf(sdk.Unavailable, "the claim on request %d took %s to renew", h.request.ID, time.Since(began).Round(time.Millisecond))
+	}
+	return nil
 }
 
 func buildTags(spec func(string) string, tags []string) []string {

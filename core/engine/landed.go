@@ -41,7 +41,7 @@ func (h *jobHost) landed(ctx context.Context, spec string) (digest string, err e
 	defer unlock()
 	tag := recordSpec(spec)
 	err = h.untilFree(ctx, "tag "+tag, core.ReasonMoving, func() error {
-		now, err := h.now(ctx, spec, func(string) error { return nil })
+		now, _, err := h.now(ctx, spec, func(string) error { return nil })
 		if err != nil {
 			return err
 		}

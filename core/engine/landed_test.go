@@ -110,3 +110,44 @@ func TestNothingWasPublishedBefore(t *testing.T) {
 	w.Run(t.Context(), r.ID)
 	w.wantState(r.ID, core.Complete, "")
 }
+
+// What happens to a worker that stands still between its last look at a tag and
+// the move of it.
+func TestALateMoveIsRefused(t *testing.T) {
+	const theirs = "sha256:theirs"
+	for name, late := range map[string]struct {
+		meanwhile func(t *testing.T, w *world, id int64)
+		want      string
+	}{
+		"the request was taken over": {func(t *testing.T, w *world, id int64) {
+			if err := w.store.Release(t.Context(), core.Claim{Request: id, Worker: "worker-1", Epoch: 1}, 0, true); err != nil {
+				t.Error(err)
+			}
+		}, digestA},
+		"the tag was moved": {func(_ *testing.T, w *world, _ int64) { w.images.Set(movedIndex, theirs) }, theirs},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var failed error
+			w, _ := newTaggedWorld(t, func(ctx context.Context, job *sdk.Job) error {
+				failed = publishB(ctx, job)
+				return failed
+			})
+			r := w.submit(`{}`)
+			w.images.OnMove = func(spec string) {
+				if spec == movedIndex {
+					late.meanwhile(t, w, r.ID)
+				}
+			}
+			w.Run(t.Context(), r.ID)
+			if now, _ := w.images.Session(nil).Digest(t.Context(), movedIndex); now != late.want || failed == nil {
+				t.Errorf("the index is %s: %v", now, failed)
+			}
+			if late.want == theirs && sdk.ReasonOf(failed) != sdk.ReasonMoved {
+				t.Errorf("the handler was told %v", failed)
+			}
+			if moves := w.moves(movedIndex); len(moves) != 0 {
+				t.Errorf("moves %+v", moves)
+			}
+		})
+	}
+}

@@ -107,7 +107,8 @@ func (e *Engine) Run(ctx context.Context, id int64) {
 // the latest when the lease has run out by this process's own clock.
 func (r *run) renew(ctx context.Context) {
 	lease := r.engine.Lease
-	held := time.Now()
+	over := time.AfterFunc(lease, func() { r.cancel(errClaimLost) })
+	defer over.Stop()
 	ticker := time.NewTicker(lease / 4)
 	defer ticker.Stop()
 	for {
@@ -122,11 +123,11 @@ func (r *run) renew(ctx context.Context) {
 		stop()
 		switch {
 		case err == nil:
-			held = began
+			over.Reset(lease - time.Since(began))
 		case sdk.CodeOf(err) == sdk.Conflict && r.cancelled(ctx):
 			r.cancel(errCancelled)
 			return
-		case sdk.CodeOf(err) == sdk.Conflict, time.Since(held) > lease:
+		case sdk.CodeOf(err) == sdk.Conflict:
 			r.cancel(errClaimLost)
 			return
 		}

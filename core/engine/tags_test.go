@@ -42,7 +42,7 @@ func (m *memories) Restore(ctx context.Context, spec, digest string) error {
 	if m.refuse != nil {
 		return m.refuse
 	}
-	_, err := m.w.images.Session(nil).Move(ctx, "q/index@"+digest, spec)
+	_, err := m.w.images.Session(nil).Move(ctx, "q/index@"+digest, spec, core.MoveCondition{})
 	return err
 }
 

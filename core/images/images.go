@@ -137,8 +137,13 @@ func (s *session) PushList(ctx context.Context, repository string, arches map[st
 	return string(list.Digest), nil
 }
 
-func (s *session) Move(ctx context.Context, pinned, spec string) (string, error) {
-	copied, err := s.client.Copy(ctx, pinned, spec)
+func (s *session) Move(ctx context.Context, pinned, spec string, when core.MoveCondition) (string, error) {
+	condition := image.Condition{Ready: when.Ready}
+	if when.Was != nil {
+		was := sdk.Digest(*when.Was)
+		condition.Was = &was
+	}
+	copied, err := s.client.CopyWhen(ctx, pinned, spec, condition)
 	if err != nil {
 		return "", err
 	}

@@ -63,7 +63,7 @@ func pointsOf(moves []core.TagMove) []core.TagPoint {
 // Restore pushes the manifest that the digest names under the tag once more.
 func (p *plain) Restore(ctx context.Context, spec, digest string) error {
 	pinned := spec[:strings.LastIndexByte(spec, ':')] + "@" + digest
-	_, err := p.images.Session(nil).Move(ctx, pinned, spec)
+	_, err := p.images.Session(nil).Move(ctx, pinned, spec, core.MoveCondition{})
 	if sdk.CodeOf(err) == sdk.NotFound {
 		return sdk.Errorf(sdk.NotFound, "tag %s: the registry does not have the image %s any more", spec, digest)
 	}

@@ -288,6 +288,6 @@ func (c *Client) Push(ctx context.Context, spec string, b *Built) (sent int64, e
 	if err != nil {
 		return sent, err
 	}
-	_, err = c.putManifest(ctx, to, b.MediaType, b.Manifest)
+	_, err = c.putManifest(ctx, to, b.MediaType, b.Manifest, nil)
 	return sent, err
 }

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"net/http"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
@@ -23,6 +24,33 @@ type Copied struct {
 // Within a repository only the tag moves. Within a registry blobs are mounted; where that is not possible, and between
 // registries, they pass through this machine. What dst has is not sent again.
 func (c *Client) Copy(ctx context.Context, src, dst string) (*Copied, error) {
+	return c.CopyWhen(ctx, src, dst, Condition{})
+}
+
+// Condition is what must hold for a tag to be moved; the zero value is nothing.
+type Condition struct {
+	// Was, if it is not nil, is what the tag must be: a digest, or empty if it
+	// must not be there. A tag that is elsewhere is a Conflict. It is for the
+	// registry to check, and those that know no conditional requests do not: it
+	// keeps late writes out, and does not replace looking at the tag before.
+	Was *sdk.Digest
+	// Ready, if it is not nil, is called when all is there and nothing is left
+	// to do but to move the tag. Its error ends the copy.
+	Ready func(context.Context) error
+}
+
+func (w Condition) header() http.Header {
+	switch {
+	case w.Was == nil:
+		return nil
+	case *w.Was == "":
+		return http.Header{"If-None-Match": {"*"}}
+	}
+	return http.Header{"If-Match": {`"` + string(*w.Was) + `"`}}
+}
+
+// CopyWhen is Copy, under a condition.
+func (c *Client) CopyWhen(ctx context.Context, src, dst string, when Condition) (*Copied, error) {
 	from, err := ParseRef(src)
 	if err != nil {
 		return nil, err
@@ -41,7 +69,12 @@ func (c *Client) Copy(ctx context.Context, src, dst string) (*Copied, error) {
 			return nil, err
 		}
 	}
-	if _, err := c.putManifest(ctx, to, m.MediaType, m.Raw); err != nil {
+	if when.Ready != nil {
+		if err := when.Ready(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := c.putManifest(ctx, to, m.MediaType, m.Raw, when.header()); err != nil {
 		return nil, err
 	}
 	copied := *m
@@ -92,7 +125,7 @@ func (c *Client) copyImage(ctx context.Context, list *Manifest, d v1.Descriptor,
 	if err != nil {
 		return sent, err
 	}
-	_, err = c.putManifest(ctx, target, child.MediaType, child.Raw)
+	_, err = c.putManifest(ctx, target, child.MediaType, child.Raw, nil)
 	return sent, err
 }
 

@@ -168,6 +168,8 @@ func judgeStatus(e *statusError) verdict {
 		// Seen when the registry has not yet seen its own last write.
 		e.has("BLOB_UNKNOWN") && isWrite(e.method):
 		return passing("%s", e.Error())
+	case e.status == http.StatusPreconditionFailed:
+		return final(sdk.Conflict, "somebody else has moved the tag meanwhile")
 	case e.has("NAME_UNKNOWN"):
 		return final(sdk.NotFound, "not found, the registry has no such repository; check the name")
 	case e.status == http.StatusNotFound:

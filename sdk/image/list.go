@@ -47,7 +47,7 @@ func (c *Client) PutList(ctx context.Context, spec string, images map[string]sdk
 	if err != nil {
 		return nil, sdk.Errorf(sdk.Internal, "list %s: %v", ref, err)
 	}
-	digest, err := c.putManifest(ctx, ref, string(media.list), raw)
+	digest, err := c.putManifest(ctx, ref, string(media.list), raw, nil)
 	if err != nil {
 		return nil, err
 	}

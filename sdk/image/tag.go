@@ -25,7 +25,7 @@ func (c *Client) Tag(ctx context.Context, pinned, tag string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.putManifest(ctx, target, m.MediaType, m.Raw)
+	_, err = c.putManifest(ctx, target, m.MediaType, m.Raw, nil)
 	return err
 }
 

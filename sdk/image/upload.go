@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -282,11 +283,13 @@ func (c *Client) PutManifest(ctx context.Context, spec, mediaType string, raw []
 	if err != nil {
 		return "", err
 	}
-	return c.putManifest(ctx, ref, mediaType, raw)
+	return c.putManifest(ctx, ref, mediaType, raw, nil)
 }
 
-func (c *Client) putManifest(ctx context.Context, ref Ref, mediaType string, raw []byte) (sdk.Digest, error) {
+func (c *Client) putManifest(ctx context.Context, ref Ref, mediaType string, raw []byte, when http.Header) (sdk.Digest, error) {
 	digest := sum(raw)
+	header := http.Header{"Content-Type": {mediaType}}
+	maps.Copy(header, when)
 	switch {
 	case ref.Digest != "" && ref.Digest != digest:
 		return "", sdk.Errorf(sdk.Invalid, "image %s: the manifest to put there has the digest %s", ref, digest)
@@ -307,7 +310,7 @@ func (c *Client) putManifest(ctx context.Context, ref Ref, mediaType string, raw
 		resp, err := c.do(ctx, s, call{
 			method: http.MethodPut,
 			path:   "/v2/" + ref.Repository + "/manifests/" + ref.identifier(),
-			header: http.Header{"Content-Type": {mediaType}},
+			header: header,
 			body:   func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil },
 			length: int64(len(raw)),
 			want:   []int{http.StatusCreated, http.StatusOK, http.StatusAccepted},

@@ -15,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
+	"github.com/iib-engine/iib/sdk/image"
 	"github.com/iib-engine/iib/sdk/image/imagetest"
 )
 
@@ -311,4 +313,50 @@ func (p *process) event(t *testing.T, tag string) map[string]any {
 	}
 	t.Fatalf("no event of %s came", tag)
 	return nil
+}
+
+// The own registry moves a tag only if it is what it should be, for those who
+// say so: a late write of somebody who stood still changes nothing.
+func TestATagIsMovedUnderACondition(t *testing.T) {
+	t.Parallel()
+	r := newReleases(t, startServer(t, ""))
+	one := r.emptyIndex("one:v1", fileBased, false)
+	two := r.emptyIndex("two:v1", withHidden, false)
+	tag := r.registry() + "/release/moved:v1"
+	digest := func(spec string) sdk.Digest {
+		d, err := r.pusher.Client.Digest(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	none, first, second := sdk.Digest(""), digest(one), digest(two)
+	for _, c := range []struct {
+		name, from string
+		was        *sdk.Digest
+		refused    bool
+	}{
+		{"to nothing that is there", one, &second, true},
+		{"where nothing is", one, &none, false},
+		{"where nothing is, again", one, &none, false},
+		{"where something is", two, &none, true},
+		{"from something else", two, &second, true},
+	} {
+		_, err := r.pusher.Client.CopyWhen(t.Context(), c.from, tag, image.Condition{Was: c.was})
+		if (sdk.CodeOf(err) == sdk.Conflict) != c.refused || err != nil && !c.refused {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	if now := digest(tag); now != first {
+		t.Errorf("the tag is %s, want %s", now, first)
+	}
+	if _, err := r.pusher.Client.CopyWhen(t.Context(), two, tag, image.Condition{Was: &first}); err != nil {
+		t.Error(err)
+	}
+	if now := digest(tag); now != second {
+		t.Errorf("the tag is %s, want %s", now, second)
+	}
+	if status, _, body := r.do(http.MethodPut, "/v2/release/moved/manifests/v1", "{}", map[string]string{"If-Match": `"nothing"`}); status != http.StatusBadRequest {
+		t.Errorf("%d %s", status, body)
+	}
 }

@@ -55,6 +55,7 @@ var table = []struct {
 	{store.ErrInvalid, http.StatusBadRequest, "MANIFEST_INVALID"},
 	{store.ErrAbsent, http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN"},
 	{store.ErrInUse, http.StatusMethodNotAllowed, "UNSUPPORTED"},
+	{store.ErrMoved, http.StatusPreconditionFailed, "DENIED"},
 	{store.ErrImmutable, http.StatusConflict, "TAG_IMMUTABLE"},
 	{io.ErrUnexpectedEOF, http.StatusBadRequest, "SIZE_INVALID"},
 }

@@ -67,6 +67,24 @@ func (c *call) findManifest() (store.Manifest, error) {
 // maxTagParameters bounds the tags that one push by digest may give.
 const maxTagParameters = 100
 
+// condition is what the tags of a push must be before, by the conditional
+// requests of RFC 9110: If-Match with the ETag of the manifest that a GET
+// answers, or If-None-Match: *. The specification of registries has none.
+func (c *call) condition() (*digest.Digest, error) {
+	match, none := c.r.Header.Get("If-Match"), c.r.Header.Get("If-None-Match")
+	var was digest.Digest
+	switch {
+	case match == "" && none != "*", match == "*":
+		return nil, nil
+	case match != "":
+		was = digest.Digest(strings.Trim(match, `"`))
+		if was.Validate() != nil {
+			return nil, fmt.Errorf("%w: If-Match: want one digest in quotes", store.ErrDigest)
+		}
+	}
+	return &was, nil
+}
+
 // putManifest is end-7. A push by digest may name tags in the query.
 func (c *call) putManifest() error {
 	push := store.Push{ContentType: c.r.Header.Get("Content-Type")}
@@ -82,6 +100,10 @@ func (c *call) putManifest() error {
 		}
 	} else {
 		push.Tags = []string{c.reference}
+	}
+	var err error
+	if push.Was, err = c.condition(); err != nil {
+		return err
 	}
 	tooLarge := fmt.Errorf("%w: a manifest has at most %d bytes", store.ErrTooLarge, store.MaxManifest)
 	if c.r.ContentLength > store.MaxManifest {

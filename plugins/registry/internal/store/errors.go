@@ -24,6 +24,7 @@ var (
 	ErrAbsent     = errors.New("the manifest names content that is not there")
 	ErrInUse      = errors.New("in use")
 	ErrImmutable  = errors.New("the tag is immutable")
+	ErrMoved      = errors.New("the tag is not what it should be before it is moved")
 	ErrTime       = errors.New("invalid time")
 	ErrDenied     = errors.New("not allowed")
 )

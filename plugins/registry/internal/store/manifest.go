@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,9 @@ type Push struct {
 	// Tags are given to it; without any it is kept for the time of the hold,
 	// in which a list or a tag must follow.
 	Tags []string
+	// Was, if it is not nil, is what each of the tags must be before: a digest,
+	// or empty for none. A tag that is the manifest already passes.
+	Was *digest.Digest
 }
 
 // Pushed is what has become of a Push.
@@ -38,7 +42,7 @@ type Pushed struct {
 
 // PutManifest stores a manifest and moves its tags to it, all or nothing. The
 // error may be ErrInvalid, ErrMismatch, ErrAbsent, ErrTooLarge, ErrImmutable,
-// ErrName or ErrTagName.
+// ErrMoved, ErrName or ErrTagName.
 func (s *Store) PutManifest(ctx context.Context, repository string, push Push, actor Actor) (Pushed, error) {
 	algorithm := digest.SHA256
 	if push.Digest != "" {
@@ -88,6 +92,9 @@ func (s *Store) PutManifest(ctx context.Context, repository string, push Push, a
 			return t.hold(r, d, doc, s.options.Hold.Milliseconds(), rules)
 		}
 		for _, tag := range push.Tags {
+			if err := t.unmoved(r, tag, d, push.Was); err != nil {
+				return err
+			}
 			if _, err := t.open(r, opening{name: tag, digest: d, verb: "overwrite"}, rules); err != nil {
 				return err
 			}
@@ -103,6 +110,25 @@ func (s *Store) PutManifest(ctx context.Context, repository string, push Push, a
 		return Pushed{}, err
 	}
 	return pushed, nil
+}
+
+// unmoved checks what a tag is before it is moved to d.
+func (t *tx) unmoved(r *repository, tag string, d digest.Digest, was *digest.Digest) error {
+	if was == nil {
+		return nil
+	}
+	var now digest.Digest
+	old, found, err := t.latest(r, tag)
+	if err != nil {
+		return err
+	}
+	if found && old.alive(r.now(t)) {
+		now = old.digest
+	}
+	if now != d && now != *was {
+		return fmt.Errorf("%w: %s is %s", ErrMoved, tag, cmp.Or(now, "absent"))
+	}
+	return nil
 }
 
 // need is what a manifest names.

@@ -214,18 +214,21 @@ func (m *merge) add(ctx context.Context, content *index.Content, plan *index.Pla
 }
 
 func (m *merge) contents(ctx context.Context, refs []catalog.BundleRef) ([]*catalog.Bundle, error) {
+	// An image goes by several pull specs: that of a list is another one than that
+	// of the image that it was resolved to.
 	var unread []*index.Bundle
+	var specs []string
 	for _, ref := range refs {
 		if m.read[ref.Image] == nil {
-			unread = append(unread, m.images[ref.Image])
+			unread, specs = append(unread, m.images[ref.Image]), append(specs, ref.Image)
 		}
 	}
 	read, err := m.Read(ctx, unread)
 	if err != nil {
 		return nil, err
 	}
-	for i, b := range unread {
-		m.read[b.Spec] = read[i]
+	for i, spec := range specs {
+		m.read[spec] = read[i]
 	}
 	bundles := make([]*catalog.Bundle, 0, len(refs))
 	for _, ref := range refs {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -203,5 +204,50 @@ func TestMergeWithoutATargetWorksOnTheSourceAlone(t *testing.T) {
 	}
 	if info.Labels[versionLabel] != "v4.6" || info.Labels[scopeLabel] != "prod" {
 		t.Errorf("labels %v", info.Labels)
+	}
+}
+
+// Two merges into one index, of which one lands first: the other one finds the
+// bundles that both added under other pull specs than before.
+func TestAMergeThatWasOvertakenByAMerge(t *testing.T) {
+	t.Parallel()
+	r := newReleases(t, startServer(t, ""))
+	oneSpecs, one := r.labelled(3, 1, everywhere)
+	twoSpecs, two := r.labelled(9, 1, everywhere)
+	specs, list := r.labelled(6, 1, everywhere)
+	sources := []string{r.filled("one:v4.14", fileBased, oneSpecs...), r.filled("two:v4.14", fileBased, twoSpecs...)}
+	// The catalog names the bundle by the digest of its list.
+	host, _, open := r.held(specs[0])
+	_, digest, _ := strings.Cut(r.pinned(specs[0]), "@")
+	text := fmt.Sprintf(`{"schema":"olm.package","name":%[1]q,"defaultChannel":"stable"}
+{"schema":"olm.channel","package":%[1]q,"name":"stable","entries":[{"name":%[2]q}]}
+{"schema":"olm.bundle","package":%[1]q,"name":%[2]q,"image":%[3]q,"properties":[{"type":"olm.package","value":{"packageName":%[1]q,"version":%[4]q}}]}
+`, list[0].Package, list[0].Name, fmt.Sprintf("%s/release/%s@%s", host, list[0].Package, digest), list[0].Version)
+	target := r.push("target:v4.14", imagetest.Image{
+		Arches: imagetest.Arches, Labels: map[string]string{versionLabel: "v4.14", scopeLabel: "prod", configsLabel: "/configs"},
+		Files: map[string][]byte{"configs/" + list[0].Package + "/catalog.json": []byte(text)},
+	})
+	var ids []any
+	for _, source := range sources {
+		status, answer := r.post("/api/v1/builds/merge-index-image", map[string]any{
+			"source_from_index": source, "target_index": target, "binary_image": r.base,
+			"overwrite_target_index": true, "overwrite_target_index_token": "robot:secret",
+		})
+		if status != http.StatusCreated {
+			t.Fatalf("%d %v", status, answer)
+		}
+		ids = append(ids, answer["id"])
+	}
+	for _, id := range ids {
+		r.awaitReason(id, "Adding 1 bundles that are missing")
+	}
+	open()
+	for _, id := range ids {
+		if build := r.wait(id); build["state"] != "complete" {
+			t.Errorf("request %v: %v", id, build["state_reason"])
+		}
+	}
+	if diff := cmp.Diff(names(one, two, list), r.contents(target)); diff != "" {
+		t.Error(diff)
 	}
 }

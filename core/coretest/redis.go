@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +20,8 @@ import (
 type Redis struct {
 	t            testing.TB
 	program, dir string
-	server       *exec.Cmd
+	server       *os.Process
+	exited       chan struct{}
 }
 
 // StartRedis starts a server and returns its URL. Where Redis is not installed
@@ -62,10 +64,24 @@ func (r *Redis) Start() {
 	r.t.Helper()
 	// One that was killed leaves its socket, at which nobody answers.
 	_ = os.Remove(r.socket())
-	r.server = exec.Command(r.program, "--port", "0", "--unixsocket", r.socket(), "--save", "", "--appendonly", "no",
-		"--rdbcompression", "no", "--dir", r.dir)
-	r.server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := r.server.Start(); err != nil {
+	started, exited := make(chan error), make(chan struct{})
+	r.exited = exited
+	go func() {
+		defer close(exited)
+		// The server is to die with its parent, which to Linux is the thread that
+		// started it.
+		runtime.LockOSThread()
+		command := exec.Command(r.program, "--port", "0", "--unixsocket", r.socket(), "--save", "", "--appendonly", "no",
+			"--rdbcompression", "no", "--dir", r.dir)
+		command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		err := command.Start()
+		r.server = command.Process
+		started <- err
+		if err == nil {
+			_ = command.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		r.t.Fatal(err)
 	}
 	ticker := time.NewTicker(10 * time.Millisecond)
@@ -84,8 +100,8 @@ func (r *Redis) Kill() {
 	if r.server == nil {
 		return
 	}
-	_ = r.server.Process.Kill()
-	_ = r.server.Wait()
+	_ = r.server.Kill()
+	<-r.exited
 	r.server = nil
 }
 
@@ -93,7 +109,7 @@ func (r *Redis) Kill() {
 // while.
 func (r *Redis) Signal(signal syscall.Signal) {
 	if r.server != nil {
-		_ = r.server.Process.Signal(signal)
+		_ = r.server.Signal(signal)
 	}
 }
 

@@ -90,8 +90,8 @@ Says hello.
 /hello
 `
 
-// repository makes the RPM repository of a tiny distribution.
-func repository(t testing.TB) string {
+// packages makes the RPM repository of a tiny distribution.
+func packages(t testing.TB) string {
 	t.Helper()
 	need(t, "rpmbuild", "createrepo_c", "python3-dnf")
 	dir := t.TempDir()
@@ -177,7 +177,7 @@ const greeter = "name = \"greeter\"\ndescription = \"\"\nversion = \"1.0.0\"\n[[
 
 func startComposer(t *testing.T) (*process, *weldr) {
 	t.Helper()
-	repo := repository(t)
+	repo := packages(t)
 	sockets, err := os.MkdirTemp("", "weldr")
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 	"unicode"
@@ -199,9 +200,12 @@ func LastLine(text string) string {
 }
 
 // Lines calls a function with each line that is written to it, without its end.
-// What follows the last line break is handed over by Flush.
+// What follows the last line break is handed over by Flush. It may take both of
+// a program's outputs: Each is called by one goroutine at a time.
 type Lines struct {
 	Each func(string)
+
+	mu   sync.Mutex
 	rest []byte
 }
 
@@ -209,6 +213,8 @@ type Lines struct {
 const longest = 16 << 10
 
 func (l *Lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.rest = append(l.rest, p...)
 	for {
 		i := bytes.IndexAny(l.rest, "\n\r")
@@ -226,6 +232,8 @@ func (l *Lines) Write(p []byte) (int, error) {
 
 // Flush hands over an unfinished line.
 func (l *Lines) Flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.hand(l.rest)
 	l.rest = nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -77,7 +78,11 @@ func (in *Input) liveBoot(dir, label string, k kernel) ([]string, error) {
 	if err := os.WriteFile(filepath.Join(loader, "isolinux.cfg"), []byte(config), 0o644); err != nil {
 		return nil, err
 	}
-	for _, at := range isolinux {
+	loaders := isolinux
+	if !slices.Contains(x86, in.Arch) {
+		loaders = nil
+	}
+	for _, at := range loaders {
 		get := func(from, name string) error {
 			if at.inTree {
 				return in.fromTree(from, filepath.Join(loader, name))
@@ -88,7 +93,7 @@ func (in *Input) liveBoot(dir, label string, k kernel) ([]string, error) {
 			return []string{"-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"}, nil
 		}
 	}
-	in.Warn("no bootloader was installed: isolinux is neither in the image nor on this host; the ISO has kernel, initial file system and a configuration (isolinux/isolinux.cfg) for one")
+	in.Warn("no bootloader was installed: isolinux, which is for x86, is neither in the image nor on this host; the ISO has kernel, initial file system and a configuration (isolinux/isolinux.cfg) for one")
 	return nil, nil
 }
 

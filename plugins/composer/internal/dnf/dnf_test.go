@@ -439,6 +439,37 @@ func TestConcurrentCalls(t *testing.T) {
 	wait.Wait()
 }
 
+// A source that does not answer holds up nobody else, and neither does what a
+// process has left that was killed.
+func TestSourcesDoNotWaitForEachOther(t *testing.T) {
+	t.Parallel()
+	s, sources := newSolver(t), distribution(t)
+	slow := rpmtest.Serve(t, rpmtest.Distribution(t))
+	release := slow.Hold()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	wait.Go(func() { _, _ = s.Solve(ctx, []solve.Source{source("slow", slow.URL)}, solve.Wishes{}, true) })
+	slow.Asked(t)
+	// A number that is sure to be a process, as one that is used again.
+	for _, dir := range []string{s.opts.CacheDir, s.opts.CacheDir + "/metadata"} {
+		if err := os.WriteFile(dir+"/metadata_lock.pid", []byte("1"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	within, stop := context.WithTimeoutCause(t.Context(), time.Minute, errStopped)
+	defer stop()
+	got, err := s.Solve(within, sources, solve.Wishes{Packages: []solve.Want{{Name: "hello"}}}, true)
+	if err != nil || len(got.Packages) != 4 {
+		t.Errorf("beside a source that does not answer: %v, %v", got, err)
+	}
+	cancel()
+	wait.Wait()
+	release()
+	if _, err := s.Solve(t.Context(), []solve.Source{source("slow", slow.URL)}, solve.Wishes{}, false); err != nil {
+		t.Errorf("the source that answers again: %v", err)
+	}
+}
+
 func TestDownload(t *testing.T) {
 	t.Parallel()
 	s := newSolver(t)

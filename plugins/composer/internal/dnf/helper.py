@@ -2,6 +2,7 @@
 # question is JSON on descriptor 0, the answer is lines of JSON on descriptor 3.
 # It runs with "python3 -I -c", in an environment that tells it nothing of the
 # host, and writes below the cache directory and the directory asked for alone.
+import contextlib
 import fcntl
 import fnmatch
 import hashlib
@@ -33,6 +34,7 @@ try:
     import dnf
     import dnf.callback
     import dnf.exceptions
+    import dnf.lock
     import dnf.selector
     import libdnf
     import rpm
@@ -40,6 +42,10 @@ except ImportError as e:
     say(error={"code": "unavailable", "message":
         "the Python module of dnf cannot be loaded (%s): install the package python3-dnf for %s" % (e, sys.executable)})
     sys.exit(0)
+
+# dnf's own lock is a file with a process number in it. After a crash the number
+# may be somebody else's, for whom dnf would wait.
+dnf.lock.build_metadata_lock = lambda *args: contextlib.nullcontext()
 
 GLOB = re.compile(r"[*?\[]")
 
@@ -125,18 +131,32 @@ class Session:
         return re.sub(r"\$(?:\{(\w+)\}|(arch|basearch|releasever)\b)", value, source["url"])
 
     def load(self):
-        # dnf's own locks are files with process numbers in them, which mean
-        # nothing after a restart. This one goes with its holder.
-        lock = os.open(os.path.join(self.cache, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        # One writer at a time for each source, and none while it is read: a
+        # source that does not answer holds up nobody who has not asked for it.
+        repos = sorted(self.base.repos.iter_enabled(), key=lambda r: r.id)
+        self.sweep()
         try:
-            self.sweep()
-            if self.ask.get("fresh"):
-                for repo in self.base.repos.iter_enabled():
-                    repo._repo.expire()
-            self.base.fill_sack(load_system_repo=False)
+            for repo in repos:
+                with self.lock(repo.id, fcntl.LOCK_EX):
+                    if self.ask.get("fresh"):
+                        repo._repo.expire()
+                    repo.load()
+            with contextlib.ExitStack() as locks:
+                for repo in repos:
+                    locks.enter_context(self.lock(repo.id, fcntl.LOCK_SH))
+                self.base.fill_sack(load_system_repo=False)
         except dnf.exceptions.RepoError as e:
             raise Refusal("unavailable", self.named(str(e)))
+
+    @contextlib.contextmanager
+    def lock(self, name, how):
+        # It goes with its holder, however that ends.
+        directory = os.path.join(self.cache, "locks")
+        os.makedirs(directory, exist_ok=True)
+        lock = os.open(os.path.join(directory, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, how)
+            yield
         finally:
             os.close(lock)
 
@@ -144,15 +164,17 @@ class Session:
         """Forgets the metadata of sources that nobody has asked for in a month."""
         top = self.base.conf.cachedir
         for name in os.listdir(top):
-            repo = name.rsplit("-", 1)[0].split(".")[0]
             path = os.path.join(top, name)
-            if any(name.startswith(known) for known in self.by_id):
-                os.utime(path)
-            elif repo.startswith("source-") and time.time() - os.stat(path).st_mtime > 30 * 86400:
-                if os.path.isdir(path):
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    os.unlink(path)
+            try:
+                if any(name.startswith(known) for known in self.by_id):
+                    os.utime(path)
+                elif name.startswith("source-") and time.time() - os.stat(path).st_mtime > 30 * 86400:
+                    if os.path.isdir(path):
+                        shutil.rmtree(path, ignore_errors=True)
+                    else:
+                        os.unlink(path)
+            except FileNotFoundError:
+                pass  # another process was faster
 
     def named(self, text):
         """Replaces the names that dnf has for sources by their own."""

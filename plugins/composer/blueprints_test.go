@@ -159,6 +159,10 @@ version = "5.*"
 name = "httpd"
 version = "2.4.*"
 
+[[modules]]
+name = "Glibc"
+version = "*"
+
 [[groups]]
 name = "core"
 
@@ -182,7 +186,7 @@ destination = "/opt/r"
 
 const fullJSON = `{"name":"full","description":"All of it","version":"1.2.3",
 "packages":[{"name":"bash","version":"5.*"},{"name":"Zlib","version":"*"}],
-"modules":[{"name":"httpd","version":"2.4.*"}],"groups":[{"name":"core"}],
+"modules":[{"name":"Glibc","version":"*"},{"name":"httpd","version":"2.4.*"}],"groups":[{"name":"core"}],
 "customizations":{"hostname":"h","anything":{"goes":[1,2.5,true,"x"]},"user":[{"name":"u","uid":1001}]},
 "repos":{"git":[{"rpmname":"r","rpmversion":"1","rpmrelease":"1","summary":"s","repo":"https://example.com/r","ref":"main","destination":"/opt/r"}]}}`
 
@@ -554,10 +558,10 @@ func TestDiff(t *testing.T) {
 	}
 	w.push("blueprints/new", "name = \"d\"\ndescription = \"one\"\nversion = \"1.0.0\"\n"+
 		entry("packages", "same", "1")+entry("packages", "gone", "1")+entry("packages", "Other", "1")+entry("modules", "m", "1")+entry("groups", "g", "")+
-		"[customizations]\nhostname = \"h\"\ndropped = 1\n[[customizations.user]]\nname = \"u\"\nuid = 1\n[[customizations.user]]\nname = \"v\"\n[[customizations.sshkey]]\nuser = \"u\"\nkey = \"k\"\n")
+		"[customizations]\nhostname = \"h\"\ndropped = 1\n[[customizations.user]]\nname = \"u\"\nuid = 1\n[[customizations.user]]\nname = \"v\"\n[[customizations.sshkey]]\nuser = \"t\"\nkey = \"same\"\n[[customizations.sshkey]]\nuser = \"u\"\nkey = \"k\"\n")
 	w.push("blueprints/new", "name = \"d\"\ndescription = \"two\"\n"+
 		entry("packages", "same", "1")+entry("packages", "Other", "2")+entry("packages", "new", "1")+entry("packages", "Added", "1")+entry("modules", "m", "2")+
-		"[customizations]\nhostname = \"i\"\nadded = [1]\n[[customizations.user]]\nname = \"u\"\nuid = 2\n[[customizations.user]]\nname = \"w\"\n[[customizations.sshkey]]\nuser = \"u\"\nkey = \"l\"\n"+
+		"[customizations]\nhostname = \"i\"\nadded = [1]\n[[customizations.user]]\nname = \"u\"\nuid = 2\n[[customizations.user]]\nname = \"w\"\n[[customizations.sshkey]]\nuser = \"u\"\nkey = \"l\"\n[[customizations.sshkey]]\nuser = \"t\"\nkey = \"same\"\n"+
 		"[[repos.git]]\nrpmname = \"r\"\nrpmversion = \"1\"\nrpmrelease = \"1\"\nsummary = \"s\"\nrepo = \"u\"\nref = \"f\"\ndestination = \"/d\"\n")
 	commits := w.commits("d")
 	want := `[

@@ -4,8 +4,10 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/iib-engine/iib/plugins/composer/internal/build"
 	"github.com/iib-engine/iib/plugins/composer/internal/compose"
 	"github.com/iib-engine/iib/plugins/composer/internal/dnf"
+	"github.com/iib-engine/iib/plugins/composer/internal/pack"
 	"github.com/iib-engine/iib/plugins/composer/internal/solve"
 	"github.com/iib-engine/iib/sdk"
 )
@@ -19,19 +21,34 @@ type backend struct {
 	build func(ctx context.Context, job *sdk.Job, params *compose.Params) error
 }
 
-// newBackend returns what makes images on this host.
-func newBackend(s *Settings, cacheDir string) (*backend, error) {
+// newBackend returns what makes images on this host. config returns the build
+// settings of a compose.
+func newBackend(s *Settings, cacheDir string, config func(*compose.Params) compose.Config) (*backend, error) {
 	solver, err := dnf.New(dnf.Options{
 		CacheDir: filepath.Join(cacheDir, "dnf"), Arch: s.Basearch, ReleaseVer: s.Releasever,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &backend{
-		solver: solver,
-		kinds:  func() []compose.Kind { return nil },
-		build: func(context.Context, *sdk.Job, *compose.Params) error {
-			return sdk.Errorf(sdk.Internal, "there is nothing that packs images yet")
-		},
-	}, nil
+	builder := build.New(build.Options{
+		Packages: solver, Push: s.Push,
+		Config: func(p *compose.Params) any { return config(p) },
+	})
+	return &backend{solver: solver, kinds: func() []compose.Kind { return kinds(s.Basearch) }, build: builder.Run}, nil
+}
+
+// kinds are the types of images; which of them can be made changes when
+// programs are installed.
+func kinds(arch string) []compose.Kind {
+	var list []compose.Kind
+	for _, t := range pack.Types(arch) {
+		kind := compose.Kind{
+			Name: t.Name, ImageName: t.ImageName, Boots: t.Bootable, Compression: t.Compression, CompressArgs: t.CompressArgs,
+		}
+		if !t.Enabled {
+			kind.Disabled = t.Why
+		}
+		list = append(list, kind)
+	}
+	return list
 }

@@ -70,7 +70,7 @@ func newWorld(t testing.TB, change func(*Settings)) *world {
 // start runs the plugin; again means a restart with what is kept.
 func (w *world) start(change func(*Settings)) {
 	w.t.Helper()
-	s := newService(func(*Settings, string) (*backend, error) {
+	s := newService(func(*Settings, string, func(*compose.Params) compose.Config) (*backend, error) {
 		return &backend{
 			solver: w.solver, kinds: func() []compose.Kind { return w.kinds },
 			build: func(ctx context.Context, job *sdk.Job, params *compose.Params) error {

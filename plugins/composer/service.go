@@ -30,7 +30,7 @@ var (
 type service struct {
 	Settings
 
-	makeBackend func(s *Settings, cacheDir string) (*backend, error)
+	makeBackend backendMaker
 	hostRelease string // a file; /etc/os-release but in tests
 
 	backend *backend
@@ -40,7 +40,10 @@ type service struct {
 	runs    runs
 }
 
-func newService(makeBackend func(*Settings, string) (*backend, error)) *service {
+// backendMaker is newBackend, but in tests.
+type backendMaker func(s *Settings, cacheDir string, config func(*compose.Params) compose.Config) (*backend, error)
+
+func newService(makeBackend backendMaker) *service {
 	return &service{Settings: defaultSettings(), makeBackend: makeBackend, hostRelease: "/etc/os-release"}
 }
 
@@ -50,7 +53,7 @@ func (s *service) Start(_ context.Context, host sdk.Host) error {
 		return err
 	}
 	data, cache := host.Dirs()
-	backend, err := s.makeBackend(&s.Settings, cache)
+	backend, err := s.makeBackend(&s.Settings, cache, s.config)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ type Settings struct {
 	Releasever string `hcl:"releasever,optional" doc:"What stands for $releasever in addresses of sources. Default: the version of this host's distribution."`
 	Basearch   string `hcl:"basearch,optional" doc:"The architecture of images, in RPM's words, which also stands for $basearch. Default: this host's."`
 	Blueprints string `hcl:"blueprint_dir,optional" doc:"The directory of blueprints: their git repository is in git below it, and files in it are added at a start. Default: blueprints in the plugin's data directory."`
+	Push       bool   `hcl:"push,optional" doc:"Whether images of type oci are also pushed to the engine's registry, under the request's tag. Default: false."`
 	Parallel   int    `hcl:"parallel,optional" doc:"How many composes one engine process runs at once. With 1, which is the default, there is one at a time among all processes."`
 
 	Sources []SourceSettings `hcl:"source,block" doc:"An RPM repository that users of the API cannot change."`

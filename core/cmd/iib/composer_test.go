@@ -28,6 +28,7 @@ plugin "composer" {
   config {
     distro     = "test-1"
     releasever = "1"
+    push       = true
     source "base" {
       url = "file://%s"
     }
@@ -261,5 +262,162 @@ func tarFiles(t testing.TB, r io.Reader) map[string]string {
 			t.Fatal(err)
 		}
 		files[strings.Trim(strings.TrimPrefix(header.Name, "./"), "/")] = string(content)
+	}
+}
+
+// image downloads the image of a compose.
+func (w *weldr) image(id string) []byte {
+	w.t.Helper()
+	status, header, data := w.ask("GET", "compose/image/"+id, "")
+	if status != http.StatusOK || !strings.HasPrefix(header.Get("Content-Disposition"), "attachment; filename="+id+"-") {
+		w.t.Fatalf("%d %v %.300s", status, header, data)
+	}
+	return data
+}
+
+func TestComposerMakesImages(t *testing.T) {
+	need(t, "xz")
+	p, w := startComposer(t)
+	w.must("POST", "blueprints/new", greeter)
+	start := func(kind, query string) string {
+		t.Helper()
+		return w.must("POST", "compose"+query, `{"blueprint_name":"greeter","compose_type":"`+kind+`","branch":"master","size":0}`)["build_id"].(string)
+	}
+	finished := func(id string) {
+		t.Helper()
+		if state := w.await(id); state != "FINISHED" {
+			_, _, log := w.ask("GET", "compose/log/"+id, "")
+			t.Fatalf("%s\n%s", state, log)
+		}
+	}
+	tarID, ociID := start("tar", ""), start("oci", "")
+	finished(tarID)
+	finished(ociID)
+
+	t.Run("a tar has the packages and the customizations", func(t *testing.T) {
+		command := exec.Command("xz", "-dc")
+		command.Stdin = bytes.NewReader(w.image(tarID))
+		root, err := command.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := tarFiles(t, bytes.NewReader(root))
+		if files["hello"] != "hello\n" || files["etc/hostname"] != "greeter.example\n" || !strings.HasPrefix(files["etc/shadow"], "root:") {
+			t.Errorf("hello %q, hostname %q, shadow %q", files["hello"], files["etc/hostname"], files["etc/shadow"])
+		}
+		if state := w.must("GET", "compose/status/"+tarID, "")["uuids"].([]any)[0].(map[string]any); state["image_size"] != float64(len(w.image(tarID))) ||
+			state["job_started"].(float64) < state["job_created"].(float64) || state["job_finished"].(float64) < state["job_started"].(float64) {
+			t.Errorf("%v", state)
+		}
+	})
+	t.Run("the results are all that was made", func(t *testing.T) {
+		_, _, results := w.ask("GET", "compose/results/"+tarID, "")
+		_, _, metadata := w.ask("GET", "compose/metadata/"+tarID, "")
+		_, _, logs := w.ask("GET", "compose/logs/"+tarID, "")
+		all, parts := tarFiles(t, bytes.NewReader(results)), tarFiles(t, bytes.NewReader(metadata))
+		for name, content := range tarFiles(t, bytes.NewReader(logs)) {
+			parts[name] = content
+		}
+		if all["root.tar.xz"] == "" || parts["logs/compose.log"] == "" || !strings.Contains(parts["config.toml"], `releasever = "1"`) {
+			t.Errorf("%d and %d files", len(all), len(parts))
+		}
+		delete(all, "root.tar.xz")
+		if diff := cmp.Diff(parts, all); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("an OCI archive is one, and in the registry", func(t *testing.T) {
+		files := tarFiles(t, bytes.NewReader(w.image(ociID)))
+		if files["oci-layout"] == "" || files["index.json"] == "" {
+			t.Errorf("%d files", len(files))
+		}
+		_, body := p.get("/api/v1/builds?request_type=compose")
+		var list struct {
+			Items []map[string]any `json:"items"`
+		}
+		if err := json.Unmarshal(body, &list); err != nil || len(list.Items) != 2 {
+			t.Fatalf("%v: %s", err, body)
+		}
+		var pushed string
+		for _, item := range list.Items {
+			if item["uuid"] == ociID {
+				pushed, _ = item["image"].(string)
+			}
+		}
+		registry, repository, _ := strings.Cut(pushed, "/")
+		repository, tag, _ := strings.Cut(repository, ":")
+		if status, answer := p.get("/v2/" + repository + "/manifests/" + tag); registry == "" || status != http.StatusOK {
+			t.Errorf("%q: %d %s", pushed, status, answer)
+		}
+	})
+	t.Run("the engine's own route starts one too", func(t *testing.T) {
+		status, answer := p.post("/api/v1/builds/compose", map[string]any{"blueprint_name": "greeter", "compose_type": "tar", "test": 1})
+		if status != http.StatusCreated {
+			t.Fatalf("%d %v", status, answer)
+		}
+		if state := w.await(answer["uuid"].(string)); state != "FAILED" {
+			t.Error(state)
+		}
+		if status, answer := p.post("/api/v1/builds/compose", map[string]any{"blueprint_name": "none", "compose_type": "tar"}); status != http.StatusBadRequest {
+			t.Errorf("%d %v", status, answer)
+		}
+	})
+	t.Run("what is deleted is gone", func(t *testing.T) {
+		w.must("DELETE", "compose/delete/"+tarID, "")
+		if status, _, data := w.ask("GET", "compose/image/"+tarID, ""); status != http.StatusBadRequest || !bytes.Contains(data, []byte("UnknownUUID")) {
+			t.Errorf("%d %s", status, data)
+		}
+	})
+	t.Run("a running compose is cancelled, and one that waits", func(t *testing.T) {
+		running := start("tar", "?test=2")
+		for range poll(t) {
+			if w.must("GET", "compose/info/"+running, "")["queue_status"] == "RUNNING" {
+				break
+			}
+		}
+		waiting := start("tar", "")
+		for _, id := range []string{waiting, running} {
+			w.must("DELETE", "compose/cancel/"+id, "")
+			if status, _, data := w.ask("GET", "compose/info/"+id, ""); status != http.StatusBadRequest || !bytes.Contains(data, []byte("UnknownUUID")) {
+				t.Errorf("%d %s", status, data)
+			}
+		}
+	})
+}
+
+func TestComposesSurviveTheEngine(t *testing.T) {
+	p, w := startComposer(t)
+	w.must("POST", "blueprints/new", greeter)
+	const body = `{"blueprint_name":"greeter","compose_type":"tar"}`
+	running := w.must("POST", "compose?test=2", body)["build_id"].(string)
+	for range poll(t) {
+		if w.must("GET", "compose/info/"+running, "")["queue_status"] == "RUNNING" {
+			break
+		}
+	}
+	waiting := w.must("POST", "compose", body)["build_id"].(string)
+	if queue := w.must("GET", "compose/queue", ""); len(queue["new"].([]any)) != 1 || len(queue["run"].([]any)) != 1 {
+		t.Errorf("%v", queue)
+	}
+	p.kill()
+	p.start()
+	for _, id := range []string{running, waiting} {
+		if state := w.await(id); state != "FINISHED" {
+			_, _, log := w.ask("GET", "compose/log/"+id, "")
+			t.Errorf("%s\n%s", state, log)
+		}
+	}
+	if image := w.image(running); string(image) != "TEST IMAGE" {
+		t.Errorf("%q", image)
+	}
+	w.image(waiting)
+	left, err := os.ReadDir(filepath.Join(p.dataDir, "work"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range left {
+		if strings.HasPrefix(entry.Name(), "request-") {
+			t.Errorf("left over: %s", entry.Name())
+		}
 	}
 }

@@ -27,7 +27,7 @@ test: ## Run every test, with the real services where they can be had.
 	.ci/test
 
 FUZZTIME ?= 5m
-fuzz: build ## Fuzz the YAML editor, with the CSVs of IIB_REAL_BUNDLES as seeds too, and what the API and the intake of manifests read: each for FUZZTIME.
+fuzz: build ## Fuzz the YAML editor, with the CSVs of IIB_REAL_BUNDLES as seeds too, and what the API, the intake of manifests and the composer read: each for FUZZTIME.
 	go test -run '^$$' -fuzz FuzzEdit -fuzztime $(FUZZTIME) ./sdk/bundle/internal/yamledit
 	go test -run '^$$' -fuzz FuzzBody -fuzztime $(FUZZTIME) ./core/api
 	go test -run '^$$' -fuzz FuzzQuery -fuzztime $(FUZZTIME) ./core/api
@@ -37,6 +37,10 @@ fuzz: build ## Fuzz the YAML editor, with the CSVs of IIB_REAL_BUNDLES as seeds 
 	IIB_BIN=$(CURDIR)/bin go test -run '^$$' -fuzz FuzzSubmission -fuzztime $(FUZZTIME) ./core/cmd/iib
 	go test -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) ./plugins/omps/internal/intake
 	go test -run '^$$' -fuzz FuzzManifests -fuzztime $(FUZZTIME) ./plugins/omps/internal/manifest
+	go test -run '^$$' -fuzz FuzzBlueprint -fuzztime $(FUZZTIME) ./plugins/composer/internal/blueprint
+	go test -run '^$$' -fuzz FuzzSource -fuzztime $(FUZZTIME) ./plugins/composer/internal/sources
+	go test -run '^$$' -fuzz FuzzPath -fuzztime $(FUZZTIME) ./plugins/composer
+	go test -run '^$$' -fuzz FuzzStart -fuzztime $(FUZZTIME) ./plugins/composer
 
 long: ## Run the long variants of tests: HISTORIES random histories (50000), all published versions, the large catalog.
 	go test -timeout 3h ./sdk/catalog -run "Histories|Real" -histories $(or $(HISTORIES),50000) -real-versions 0

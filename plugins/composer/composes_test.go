@@ -221,6 +221,8 @@ func TestReposOfGit(t *testing.T) {
 			if err := view.Decode(&params); err != nil || len(params.Repos) != 1 || params.Repos[0].Commit != c.commit || params.Repos[0].Ref != c.ref {
 				t.Errorf("%+v, %v; want commit %s", params.Repos, err, c.commit)
 			}
+			deps := w.get("compose/info/" + params.UUID)["deps"].(map[string]any)["packages"]
+			wantJSON(t, deps, `[{"name":"r","epoch":0,"version":"1","release":"1","arch":"noarch"}]`)
 		})
 	}
 	if _, err := os.Stat(marker); !errors.Is(err, os.ErrNotExist) {

@@ -20,6 +20,17 @@ type Kind struct {
 	CompressArgs []string
 }
 
+// Installed are all packages of the image, sorted: those that were solved, and
+// those that are made of git repositories.
+func (p *Params) Installed() []solve.Package {
+	all := append([]solve.Package{}, p.Packages...)
+	for _, r := range p.Repos {
+		all = append(all, solve.Package{Name: r.RPMName, Version: r.RPMVersion, Release: r.RPMRelease, Arch: "noarch"})
+	}
+	solve.Sort(all)
+	return all
+}
+
 // Config is the content of config.toml.
 type Config struct {
 	ImageName     string   `json:"image_name" toml:"image_name"`

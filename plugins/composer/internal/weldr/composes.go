@@ -257,7 +257,7 @@ func (s *Server) showCompose(c *call) error {
 		ImageSize int64                `json:"image_size"`
 		Uploads   *[]any               `json:"uploads,omitempty"`
 	}{
-		e.UUID, frozen, params.Commit, config, deps{append([]solve.Package{}, params.Packages...)},
+		e.UUID, frozen, params.Commit, config, deps{params.Installed()},
 		e.Type, e.State, e.ImageSize, c.uploads(),
 	})
 }

@@ -205,7 +205,7 @@ func (s *Server) metadata(c *call, r *result) (io.ReadCloser, error) {
 		Arch    string `toml:"arch"`
 	}
 	deps := []dep{}
-	for _, p := range r.params.Packages {
+	for _, p := range r.params.Installed() {
 		deps = append(deps, dep(p))
 	}
 	times := map[string]float64{"created": r.Created, "finished": r.Ended}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -84,10 +85,12 @@ func (c *Client) send(ctx context.Context, s *session, call call, dog *watchdog)
 	return client.Do(req)
 }
 
-// watchdog ends a request when nothing has moved for a while, however long the
-// request takes as a whole.
+// watchdog ends a request when nothing worth mentioning has moved for a while,
+// however long the request takes as a whole.
 type watchdog struct {
-	timer  *time.Timer
+	timer *time.Timer
+	// moved are the bytes since the timer was set.
+	moved  atomic.Int64
 	limit  time.Duration
 	cancel context.CancelCauseFunc
 }
@@ -101,7 +104,18 @@ func watch(ctx context.Context, limit time.Duration) (context.Context, *watchdog
 	}
 }
 
-func (d *watchdog) kick() { d.timer.Reset(d.limit) }
+// leastProgress is what must move for the timer to be set again. A registry that
+// sends a byte now and then would hold a request for ever; at the default limit
+// this is less than a modem's speed.
+const leastProgress = 64 << 10
+
+// kick tells of bytes that have moved.
+func (d *watchdog) kick(n int) {
+	if d.moved.Add(int64(n)) >= leastProgress {
+		d.moved.Store(0)
+		d.timer.Reset(d.limit)
+	}
+}
 
 func (d *watchdog) stop() {
 	d.timer.Stop()
@@ -119,7 +133,7 @@ type watchedBody struct {
 func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if n > 0 {
-		b.dog.kick()
+		b.dog.kick(n)
 	}
 	if err != nil && err != io.EOF && b.ctx.Err() != nil {
 		err = context.Cause(b.ctx)

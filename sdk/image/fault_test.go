@@ -53,8 +53,9 @@ var faults = map[string]func(w http.ResponseWriter, good func() *httptest.Respon
 		body[len(body)/2] ^= 1
 		_, _ = w.Write(body)
 	},
-	// breakRequests does this one itself.
-	"silence": nil,
+	// breakRequests does these itself.
+	"silence":             nil,
+	"a byte now and then": nil,
 }
 
 // breakRequests spoils the first n answers to requests for a path.
@@ -67,6 +68,20 @@ func breakRequests(r *testRegistry, part, fault string, n int64) *atomic.Int64 {
 		if fault == "silence" {
 			<-req.Context().Done()
 			return true
+		}
+		if fault == "a byte now and then" {
+			w.WriteHeader(http.StatusOK)
+			ticker := time.NewTicker(20 * time.Millisecond)
+			defer ticker.Stop()
+			for {
+				_, _ = w.Write([]byte("{"))
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-ticker.C:
+				case <-req.Context().Done():
+					return true
+				}
+			}
 		}
 		faults[fault](w, func() *httptest.ResponseRecorder {
 			rec := httptest.NewRecorder()
@@ -88,7 +103,7 @@ func TestPassingFaultsAreOvercome(t *testing.T) {
 				r := newTestRegistry(t)
 				spec := r.put(t, "a/b:v1", imageOf(t, "amd64", nil, layerOf(t, entry{name: "f", body: noise(10000)})))
 				c := newTestClient(t, func(o *Options) {
-					if fault == "silence" {
+					if fault == "silence" || fault == "a byte now and then" {
 						o.Timeout = 500 * time.Millisecond
 					}
 				})
@@ -110,7 +125,7 @@ func TestPassingFaultsThatStayAreUnavailable(t *testing.T) {
 				spec := r.put(t, "a/b:v1", imageOf(t, "amd64", nil, layerOf(t, entry{name: "f", body: noise(10000)})))
 				least := int64(3)
 				c := newTestClient(t, func(o *Options) {
-					if fault == "silence" {
+					if fault == "silence" || fault == "a byte now and then" {
 						// A busy machine may be silent for that long by itself,
 						// and before the request that counts.
 						o.Timeout, least = 100*time.Millisecond, 1

@@ -128,6 +128,10 @@ func (k *kept) tail() string {
 type estate struct {
 	*releases
 	bin, config string
+	// host is that of the registry, artifacts the directory of logs and artifacts.
+	host, artifacts string
+	// secretive keeps the database's address out of the environment of processes.
+	secretive bool
 	// temporary has the temporary files of all processes, and nothing else.
 	temporary string
 	postgres  *coretest.Postgres
@@ -191,8 +195,9 @@ plugin "registry" {
 }
 `
 
-// newEstate starts everything. At the end all of it is stopped.
-func newEstate(t *testing.T, apis, workers int) *estate {
+// newEstate starts everything, with a configuration that may be edited. At the
+// end all of it is stopped.
+func newEstate(t *testing.T, apis, workers int, edits ...func(e *estate, config string) string) *estate {
 	t.Helper()
 	e := &estate{postgres: coretest.StartPostgres(t), redis: coretest.NewRedis(t), receiver: newReceiver(t)}
 	e.database = e.postgres.Database()
@@ -218,7 +223,12 @@ func newEstate(t *testing.T, apis, workers int) *estate {
 		return path
 	}
 	e.store = e.start(t, "registry", []string{"server", "--config", write("registry.hcl", registryConfig)}, "IIB_LISTEN="+registry)
-	e.config = write("iib.hcl", fmt.Sprintf(engineConfig, e.urls[0], registry, registry, t.TempDir())+e.receiver.config())
+	e.host, e.artifacts = registry, t.TempDir()
+	config := fmt.Sprintf(engineConfig, e.urls[0], registry, registry, e.artifacts) + e.receiver.config()
+	for _, edit := range edits {
+		config = edit(e, config)
+	}
+	e.config = write("iib.hcl", config)
 	for i := range apis {
 		e.apis = append(e.apis, e.start(t, fmt.Sprintf("API %d", i+1), []string{"server", "--roles", "api", "--config", e.config},
 			"IIB_LISTEN="+strings.TrimPrefix(e.urls[i], "http://")))
@@ -243,8 +253,8 @@ func (e *estate) start(t *testing.T, name string, args []string, env ...string) 
 	}
 	k.env = append(os.Environ(), "TMPDIR="+e.temporary, "IIB_DATA_DIR="+k.dataDir, "IIB_DATABASE_URL="+e.database,
 		"IIB_REDIS_URL="+e.redis.URL(), "IIB_TEST_KEY="+strings.Repeat("5e", 32))
-	if name == "registry" {
-		k.env = append(k.env, "IIB_DATABASE_URL=", "IIB_REDIS_URL=")
+	if name == "registry" || e.secretive {
+		k.env = append(k.env, "IIB_DATABASE_URL=", "IIB_REDIS_URL=", "IIB_TEST_KEY=")
 	}
 	k.env = append(k.env, env...)
 	k.keep()

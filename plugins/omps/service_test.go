@@ -430,6 +430,19 @@ func TestARepositoryOfImagesIsNoPackage(t *testing.T) {
 	if text, ok := raw.(map[string]any)["error"].(string); status != 405 || !ok || text == "" {
 		t.Error(status, raw)
 	}
+	for name, body := range map[string]string{
+		"no JSON": "{", "no members": "{}", "no version": `{"blob": "H4sI", "release": "x", "media_type": "helm"}`, "no base64": `{"blob": "-", "release": "1.0.0", "media_type": "helm"}`,
+		"no archive": `{"blob": "H4sI", "release": "1.0.0", "media_type": "helm"}`,
+	} {
+		status, raw := ask(t, "POST", url+"/cnr/api/v1/packages/o/web", map[string]string{"Authorization": authorization}, []byte(body))
+		if answer, _ := raw.(map[string]any); status != 405 || answer["error"] != "o/web is a repository of images; packages cannot be pushed to it." {
+			t.Errorf("%s: that it holds images comes first: %d %v", name, status, raw)
+		}
+		status, raw = ask(t, "POST", url+"/cnr/api/v1/packages/o/none", map[string]string{"Authorization": authorization}, []byte(body))
+		if status != 400 && (status != 422 || name != "no version") {
+			t.Errorf("%s, where nothing is: %d %v", name, status, raw)
+		}
+	}
 	if status, answer := upload(t, url+"/v2/other/zipfile", zipOf(t, operator("web"))); status != 200 {
 		t.Fatal(status, answer)
 	}

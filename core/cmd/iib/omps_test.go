@@ -477,6 +477,36 @@ func TestPackagesHaveTheRightsOfTheRegistry(t *testing.T) {
 			t.Errorf("%s as %q: %d %.300s, want %d", c.path, c.p.auth, status, data, c.want)
 		}
 	}
+	t.Run("only who has rights in a namespace learns what is not there", func(t *testing.T) {
+		const digest = "/blobs/sha256/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+		anon := as("", "")
+		for _, call := range []string{"GET ", "GET /1.0.0", "GET /1.0.0/helm", "GET /1.0.0/helm/pull", "GET " + digest, "GET /channels", "DELETE /1.0.0/helm"} {
+			method, rest, _ := strings.Cut(call, " ")
+			for _, c := range []struct {
+				who       string
+				p         *pusher
+				namespace string
+				status    int
+				code      string
+			}{
+				{"its writer", team, "team", 404, "package-not-found"}, {"another robot", admin, "team", 403, "forbidden"},
+				{"a wrong secret", as("team+ci", "not so secret 3"), "team", 403, "forbidden"}, {"nobody", anon, "team", 403, "forbidden"},
+				{"the writer of all", admin, "all", 404, "package-not-found"},
+			} {
+				status, answer := c.p.json(method, "/cnr/api/v1/packages/"+c.namespace+"/none"+rest)
+				problem, _ := answer["error"].(map[string]any)
+				if details, _ := problem["details"].(map[string]any); status != c.status || problem["code"] != c.code || details["package"] != c.namespace+"/none" {
+					t.Errorf("%s of %s/none by %s: %d %v, want %d %s", call, c.namespace, c.who, status, answer, c.status, c.code)
+				}
+			}
+			// What is there and what is not are told apart by nobody else.
+			status, there := anon.json(method, "/cnr/api/v1/packages/team/web"+rest)
+			_, gone := anon.json(method, "/cnr/api/v1/packages/team/none"+rest)
+			if got, want := fmt.Sprint(there), strings.ReplaceAll(fmt.Sprint(gone), "team/none", "team/web"); status != 403 || got != want {
+				t.Errorf("%s of team/web: %d %s, of another %s", call, status, got, want)
+			}
+		}
+	})
 	for _, c := range []struct {
 		p    *pusher
 		want string

@@ -230,6 +230,10 @@ func (s *Store) Put(ctx context.Context, authorization string, p Package, put *P
 	}
 	content, err := contentDigest(put.Blob, put.MaxContent)
 	if err != nil {
+		// Who may not push learns that first, and that images are there.
+		if permit := s.Permit(ctx, authorization, p); permit != nil {
+			return nil, permit
+		}
 		return nil, err
 	}
 	unlock, err := s.changing.Lock(ctx, p.String())
@@ -238,20 +242,9 @@ func (s *Store) Put(ctx context.Context, authorization string, p Package, put *P
 	}
 	defer unlock()
 	options := s.options(ctx, authorization)
-	present, err := s.releases(ctx, repo, options)
-	isNew := errors.Is(translate(err), ErrNotFound)
-	if err != nil && !isNew {
-		return nil, translate(err)
-	}
-	if !isNew && len(present) == 0 {
-		// Its releases may all be deleted; but then it is known as a package.
-		_, err := remote.Get(repo.Tag(packageTag), options...)
-		if errors.Is(translate(err), ErrNotFound) {
-			return nil, ErrImage
-		}
-		if err != nil {
-			return nil, translate(err)
-		}
+	present, isNew, err := s.present(ctx, repo, options)
+	if err != nil {
+		return nil, err
 	}
 	layer := &layer{blob: put.Blob, mediaType: ContentType(put.MediaType)}
 	for _, r := range present {
@@ -274,14 +267,36 @@ func (s *Store) Put(ctx context.Context, authorization string, p Package, put *P
 	return release, translate(remote.Write(repo.Tag(tag), artifact, options...))
 }
 
+// present are the releases of a package that is to be changed. Without any, it
+// is new, or known as a package whose releases are all deleted; or else the
+// repository holds images.
+func (s *Store) present(ctx context.Context, repo name.Repository, options []remote.Option) (releases []Release, isNew bool, err error) {
+	releases, err = s.releases(ctx, repo, options)
+	if errors.Is(translate(err), ErrNotFound) {
+		return nil, true, nil
+	}
+	if err != nil || len(releases) > 0 {
+		return releases, false, translate(err)
+	}
+	_, err = remote.Get(repo.Tag(packageTag), options...)
+	if errors.Is(translate(err), ErrNotFound) {
+		return nil, false, ErrImage
+	}
+	return nil, false, translate(err)
+}
+
 // Permit tells whether the caller may push to a package, without doing so.
 func (s *Store) Permit(ctx context.Context, authorization string, p Package) error {
 	repo, err := s.repository(p)
 	if err != nil {
 		return err
 	}
+	options := s.options(ctx, authorization)
+	if _, _, err := s.present(ctx, repo, options); err != nil {
+		return err
+	}
 	layer := &layer{blob: []byte("{}"), mediaType: "application/json"}
-	return translate(remote.WriteLayer(repo, layer, s.options(ctx, authorization)...))
+	return translate(remote.WriteLayer(repo, layer, options...))
 }
 
 // Delete ends a release; the registry's history keeps it for its time.

@@ -3,6 +3,7 @@ package main
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -153,14 +154,17 @@ func TestAnExportHasThePackageManifestForm(t *testing.T) {
 	}
 }
 
-func TestPackagesAreExportedThatHaveTo(t *testing.T) {
-	bundle := func(pkg, label string) *index.Bundle {
-		labels := map[string]string{"operators.operatorframework.io.bundle.package.v1": pkg}
-		if label != "" {
-			labels[labelBackport] = label
-		}
-		return &index.Bundle{Labels: labels}
+// bundleOf is a bundle of a package, with the label for the export unless that is "".
+func bundleOf(pkg, label string) *index.Bundle {
+	labels := map[string]string{"operators.operatorframework.io.bundle.package.v1": pkg}
+	if label != "" {
+		labels[labelBackport] = label
 	}
+	return &index.Bundle{Labels: labels}
+}
+
+func TestPackagesAreExportedThatHaveTo(t *testing.T) {
+	bundle := bundleOf
 	job := sdktest.NewJob(t, sdktest.Request("add", addParams{}), new(sdktest.Recorder))
 	for name, c := range map[string]struct {
 		bundles  []*index.Bundle
@@ -192,4 +196,36 @@ func TestPackagesAreExportedThatHaveTo(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestWithoutAPushServiceTheLegacyParametersAreIgnored(t *testing.T) {
+	for name, c := range map[string]struct {
+		label string
+		force bool
+		want  string
+	}{
+		"a bundle that is marked":  {"true", false, ""},
+		"an export that is forced": {"false", true, "force_backport is ignored"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			recorder := new(sdktest.Recorder)
+			job := sdktest.NewJob(t, sdktest.Request("add", addParams{}), recorder)
+			a := &add{Session: &index.Session{Job: job}, params: &addParams{ForceBackport: c.force, Organization: "o"}, handler: new(handler), bundles: []*index.Bundle{bundleOf("a", c.label)}}
+			if err := a.planLegacy(t.Context(), &index.Plan{Version: "v4.5"}); err != nil || a.legacy != nil {
+				t.Fatalf("%v, %+v", err, a.legacy)
+			}
+			if err := errors.Join(a.readLegacy(t.Context(), nil), a.exportLegacy(t.Context())); err != nil {
+				t.Error(err)
+			}
+			var warnings []string
+			for _, line := range recorder.Record().Lines {
+				if line.Level == sdk.LevelWarn {
+					warnings = append(warnings, line.Text)
+				}
+			}
+			if text := strings.Join(warnings, "; "); (text == "") != (c.want == "") || !strings.Contains(text, c.want) {
+				t.Errorf("the warnings are %q, want %q", text, c.want)
+			}
+		})
+	}
 }

@@ -90,6 +90,22 @@ func TestBackportedBundlesReachTheApplicationRegistry(t *testing.T) {
 	})
 }
 
+// TestWithoutAPushServiceNothingIsExported is how an engine answers clients that
+// still send the legacy parameters: it takes them, says so, and does the rest.
+func TestWithoutAPushServiceNothingIsExported(t *testing.T) {
+	t.Parallel()
+	r := newReleases(t, startServer(t, ""))
+	specs, _, _ := r.backported(1, 1, "true")
+	index := r.emptyIndex("ignored:v4.5", fileBased, false)
+	build := r.submit("add", map[string]any{"bundles": specs, "from_index": index, "organization": "legacy", "cnr_token": "basic dXNlcjpwYXNzd29yZA==", "force_backport": true})
+	if got := build["omps_operator_version"]; !cmp.Equal(got, any(map[string]any{})) {
+		t.Errorf("omps_operator_version is %v", got)
+	}
+	if _, log := r.get(fmt.Sprintf("/api/v1/builds/%v/logs", build["id"])); !strings.Contains(string(log), "force_backport is ignored") {
+		t.Errorf("the log does not say that: %s", log)
+	}
+}
+
 // backported pushes versions of an operator that are marked for the legacy
 // application registry, and returns the files that it shall have.
 func (r *releases) backported(operator, n int, label string) (specs []string, files map[string]string, pkg string) {

@@ -38,8 +38,8 @@ var credentials = []string{"Authorization", "Cookie"}
 // NewProxy returns a handler that hands requests to the plugin's service on
 // the socket at path, and a function that closes idle connections to it.
 //
-// Bodies are streamed both ways and flushed as they come. The request's path
-// and Host stay as they are; X-Forwarded-For, -Host and -Proto are set anew.
+// Bodies are streamed both ways and flushed as they come. The request's path,
+// query and Host stay as they are; X-Forwarded-For, -Host and -Proto are set anew.
 func NewProxy(plugin, path string, o ProxyOptions) (http.Handler, func()) {
 	// 128 KiB at a time: a registry's uploads go through here, and the 4 KiB
 	// that net/http takes by default cost a system call each.
@@ -64,6 +64,9 @@ func NewProxy(plugin, path string, o ProxyOptions) (http.Handler, func()) {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", "plugin"
 			r.Out.Host = r.In.Host
+			// A query that Go cannot read would lose its parts, and the service
+			// would do something else than it was asked for.
+			r.Out.URL.RawQuery = r.In.URL.RawQuery
 			r.SetXForwarded()
 			r.Out.Header.Del("Proxy-Authorization")
 			if !o.PassCredentials {

@@ -119,6 +119,8 @@ type call struct {
 	authorization                          string
 	// explicit tells that the path names the release.
 	explicit bool
+	// dryRun tells that nothing shall be pushed.
+	dryRun bool
 	// digest is of the archive that was pushed.
 	digest string
 }

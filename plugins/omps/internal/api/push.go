@@ -11,6 +11,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/iib-engine/iib/plugins/omps/internal/cnr"
@@ -31,7 +32,7 @@ type pushed struct {
 }
 
 func (c *call) pushZip() (any, error) {
-	if err := c.authorized(); err != nil {
+	if err := c.begin(); err != nil {
 		return nil, err
 	}
 	release, err := c.turn()
@@ -47,7 +48,7 @@ func (c *call) pushZip() (any, error) {
 }
 
 func (c *call) pushBuild() (any, error) {
-	if err := c.authorized(); err != nil {
+	if err := c.begin(); err != nil {
 		return nil, err
 	}
 	if c.Source == nil {
@@ -68,6 +69,29 @@ func (c *call) pushBuild() (any, error) {
 		}
 	}
 	return c.push(data)
+}
+
+// begin is what comes before every push's archive. A wish for a dry run that is
+// not understood must not become a push.
+func (c *call) begin() error {
+	if err := c.authorized(); err != nil {
+		return err
+	}
+	query, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return fault.New(fault.BadRequest, "The query of the address cannot be read: %v.", err)
+	}
+	if !query.Has("dry_run") {
+		return nil
+	}
+	switch text := query.Get("dry_run"); text {
+	case "true":
+		c.dryRun = true
+	case "false":
+	default:
+		return fault.New(fault.BadRequest, "dry_run is %.200q, and must be true or false.", text)
+	}
+	return nil
 }
 
 // turn waits until another archive may be held in memory.
@@ -144,7 +168,7 @@ func (c *call) push(data []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := &pushed{Organization: c.organization, ExtractedFiles: files.Paths(), NVR: c.nvr, DryRun: c.r.URL.Query().Get("dry_run") == "true"}
+	answer := &pushed{Organization: c.organization, ExtractedFiles: files.Paths(), NVR: c.nvr, DryRun: c.dryRun}
 	name, file, err := manifest.PackageName(files)
 	if err != nil {
 		return nil, err

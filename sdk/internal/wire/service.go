@@ -21,6 +21,7 @@ type serviceServer struct {
 // httpListener is the socket that a service answers on.
 type httpListener struct {
 	server *http.Server
+	socket net.Listener
 	path   string
 }
 
@@ -54,6 +55,7 @@ func (s *Server) listen() (path string, err error) {
 		ReadHeaderTimeout: time.Minute,
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelError),
 	}
+	opened.socket = l
 	s.listener = opened
 	go func() {
 		if err := opened.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -72,6 +74,8 @@ func (s *Server) closeListener(ctx context.Context) error {
 		return nil
 	}
 	err := opened.server.Shutdown(ctx)
+	// A server that has not begun to serve yet does not know its socket.
+	_ = opened.socket.Close()
 	if err != nil {
 		_ = opened.server.Close()
 	}

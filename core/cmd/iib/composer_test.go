@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -360,6 +361,57 @@ func TestComposerMakesImages(t *testing.T) {
 		}
 		if status, answer := p.post("/api/v1/builds/compose", map[string]any{"blueprint_name": "none", "compose_type": "tar"}); status != http.StatusBadRequest {
 			t.Errorf("%d %v", status, answer)
+		}
+	})
+	t.Run("a disk with a package made of git stays sparse", func(t *testing.T) {
+		need(t, "git", "mkfs.ext4", "sfdisk")
+		origin := t.TempDir()
+		if err := os.WriteFile(filepath.Join(origin, "motd"), []byte("welcome"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"add", "."}, {"-c", "user.name=n", "-c", "user.email=e", "commit", "-q", "-m", "one"}} {
+			command := exec.Command("git", append([]string{"-C", origin}, args...)...)
+			if out, err := command.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}
+		w.must("POST", "blueprints/new", strings.Replace(greeter, "greeter", "git", 1)+fmt.Sprintf("[[repos.git]]\nrpmname = \"motd\"\nrpmversion = \"1\"\n"+
+			"rpmrelease = \"1\"\nsummary = \"s\"\nrepo = %q\nref = \"main\"\ndestination = \"/opt/motd\"\n", origin))
+		const size = 512 << 20
+		answer := w.must("POST", "compose", fmt.Sprintf(`{"blueprint_name":"git","compose_type":"partitioned-disk","size":%d}`, size))
+		if warnings := answer["warnings"].([]any); len(warnings) != 1 || !strings.Contains(warnings[0].(string), "kernel") {
+			t.Errorf("%v", warnings)
+		}
+		id := answer["build_id"].(string)
+		finished(id)
+		_, _, metadata := w.ask("GET", "compose/metadata/"+id, "")
+		files := tarFiles(t, bytes.NewReader(metadata))
+		if files["repo/motd-1-1.noarch.rpm"] == "" || !strings.Contains(files["deps.toml"], `"motd"`) {
+			t.Errorf("%d files, deps %s", len(files), files["deps.toml"])
+		}
+		if diff := cmp.Diff([]string{"hello", "motd", "setup"}, packageNames(w.must("GET", "compose/info/"+id, "")["deps"].(map[string]any)["packages"])); diff != "" {
+			t.Error(diff)
+		}
+		found := false
+		images, err := filepath.Glob(filepath.Join(p.dataDir, "artifacts", "*", "*", "image.artifact"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range images {
+			info, err := os.Stat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Size() < size {
+				continue
+			}
+			found = true
+			if used := info.Sys().(*syscall.Stat_t).Blocks * 512; used > size/4 {
+				t.Errorf("%d bytes on the disk for an image of %d", used, info.Size())
+			}
+		}
+		if !found {
+			t.Errorf("no disk among %v", images)
 		}
 	})
 	t.Run("what is deleted is gone", func(t *testing.T) {

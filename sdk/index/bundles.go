@@ -152,8 +152,9 @@ func (s *Session) Unpack(ctx context.Context, b *Bundle) (dir string, err error)
 	if err != nil {
 		return "", sdk.Errorf(sdk.Unavailable, "make a directory for bundle %s: %v", b.Spec, err)
 	}
-	for name, label := range map[string]string{"manifests": labelManifests, "metadata": labelMetadata} {
-		inImage := path.Clean("/" + or(b.Labels[label], name))
+	for _, part := range [][2]string{{"manifests", labelManifests}, {"metadata", labelMetadata}} {
+		name := part[0]
+		inImage := path.Clean("/" + or(b.Labels[part[1]], name))
 		files := s.Client.Files(b.info)
 		err := files.Extract(ctx, dir, inImage)
 		if sdk.CodeOf(err) == sdk.NotFound {

@@ -279,6 +279,42 @@ func TestAStoppingWorkerHandsTheRequestBack(t *testing.T) {
 	}
 }
 
+// awayStore lets nobody give a claim back.
+type awayStore struct{ core.Store }
+
+func (awayStore) Release(context.Context, core.Claim, time.Duration, bool) error {
+	return sdk.Errorf(sdk.Unavailable, "the database is away")
+}
+
+func TestAWorkerStopsAlsoWhereItsDatabaseIsAway(t *testing.T) {
+	started := make(chan struct{})
+	w := newWorld(t, func(ctx context.Context, _ *sdk.Job) error {
+		close(started)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	r := w.submit(`{}`)
+	synctest.Test(t, func(t *testing.T) {
+		started = make(chan struct{}) // what it waits for belongs here
+		e := w.engine("worker-2")
+		e.Store = awayStore{w.store}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			e.Run(ctx, r.ID)
+		}()
+		<-started
+		stop()
+		began := time.Now()
+		<-ended
+		if took := time.Since(began); took < time.Second || took > 20*time.Second {
+			t.Errorf("it tried for %s", took)
+		}
+	})
+	w.wantState(r.ID, core.InProgress, "")
+}
+
 func TestBuildFansOutOverTheArchitectures(t *testing.T) {
 	var mu sync.Mutex
 	var arches []string

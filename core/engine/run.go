@@ -25,6 +25,11 @@ var (
 	errStopping  = errors.New("the worker stops")
 )
 
+// handBackTime is how long a worker that stops tries to hand its requests back.
+// Those that it cannot, because the database is away, are taken over like those
+// of a dead one.
+const handBackTime = 10 * time.Second
+
 // run is one attempt at a request.
 type run struct {
 	engine   *Engine
@@ -61,8 +66,10 @@ func (e *Engine) Run(ctx context.Context, id int64) {
 	lineup, release := e.Roster.Acquire()
 	defer release()
 
-	// The store is written to also after ctx has ended.
-	keep := context.WithoutCancel(ctx)
+	// The store is written to also after ctx has ended, for a while.
+	keep, drop := context.WithCancel(context.WithoutCancel(ctx))
+	defer drop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(handBackTime, drop) })()
 	running, cancel := context.WithCancelCause(keep)
 	defer cancel(nil)
 	r := &run{engine: e, request: request, claim: claim, settings: settings, lineup: lineup, cancel: cancel}

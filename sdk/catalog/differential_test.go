@@ -243,13 +243,12 @@ func (w *world) take(s step, tally *tally) error {
 
 	// operator-registry goes through the bundles of a request in random order,
 	// and in the semver modes through the edges of each channel's head: some
-	// outcomes depend on it, and ours must be one of them. With three channels
-	// each of which goes well every other time, one in eight attempts does, and
-	// in thousands of histories 30 attempts were not enough.
+	// outcomes depend on it, and ours must be one of them. Where three channels
+	// each need the one of eight orders that goes well, one in 500 attempts does.
 	var before []byte
 	tries := 1
 	if len(s.add) > 1 || s.mode != catalog.Replaces {
-		tries = 300
+		tries = 6000
 		if before, err = os.ReadFile(w.reference.Path); err != nil {
 			return err
 		}

@@ -88,28 +88,6 @@ type QueueSettings struct {
 	Serial Serial
 }
 
-// Serial says which requests of a queue run one after another.
-type Serial int
-
-const (
-	SerialNone Serial = iota
-	// SerialIndex are those on the same index, as users write it.
-	SerialIndex
-	// SerialQueue are all.
-	SerialQueue
-)
-
-// lane is what a request runs in one after another with others, or empty.
-func (s Serial) lane(queue, target string) string {
-	switch {
-	case s == SerialQueue:
-		return "queue " + queue
-	case s == SerialIndex && target != "":
-		return "queue " + queue + " index " + target
-	}
-	return ""
-}
-
 // Engine accepts requests and runs them. It is safe for concurrent use.
 type Engine struct {
 	Options

@@ -26,16 +26,6 @@ func (e *Engine) Reconcile(ctx context.Context) {
 	}
 }
 
-// advance has the reconciler look for the next request of a lane at once.
-// Requests of a lane are not told to the queue otherwise: most of them would
-// find that it is not their turn.
-func (e *Engine) advance() {
-	select {
-	case e.moved <- struct{}{}:
-	default:
-	}
-}
-
 const reconcileBatch = 1000
 
 func (e *Engine) reconcile(ctx context.Context) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -13,10 +12,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/image"
+	"github.com/iib-engine/iib/sdk/printed"
 )
 
 // buildah runs the program with storage and credentials of our own.
@@ -118,7 +117,7 @@ func (t *buildah) exec(ctx context.Context, where place, args []string) (string,
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 10 * time.Second
-	stdout, stderr := &tail{limit: 64 << 10}, &tail{limit: 64 << 10}
+	stdout, stderr := &printed.Tail{Limit: 64 << 10}, &printed.Tail{Limit: 64 << 10}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	err := cmd.Run()
 	switch {
@@ -161,34 +160,7 @@ func failure(command, stderr string, err error, where place) error {
 	return sdk.Errorf(code, "buildah %s: %s", command, cause)
 }
 
+// lastLine is what a failure is about.
 func lastLine(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	line := strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, lines[len(lines)-1])
-	line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "Error: "))
-	const most = 500
-	if len(line) > most {
-		line = strings.ToValidUTF8(line[:most], "") + "..."
-	}
-	return line
+	return strings.TrimSpace(strings.TrimPrefix(printed.LastLine(text), "Error: "))
 }
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	limit int
-	buf   bytes.Buffer
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.buf.Write(p)
-	if extra := t.buf.Len() - t.limit; extra > 0 {
-		t.buf.Next(extra)
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string { return t.buf.String() }

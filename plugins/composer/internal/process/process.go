@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/printed"
 )
 
 // searchPath is where programs are looked for. The path of the environment may
@@ -71,7 +72,7 @@ type Failure struct {
 }
 
 func (f *Failure) Error() string {
-	if line := LastLine(f.Output); line != "" {
+	if line := printed.LastLine(f.Output); line != "" {
 		return fmt.Sprintf("%s: %v: %s", f.Program, f.Cause, line)
 	}
 	return fmt.Sprintf("%s: %v", f.Program, f.Cause)
@@ -97,7 +98,7 @@ func (c *Command) Run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	end := &Tail{Limit: 64 << 10}
+	end := &printed.Tail{Limit: 64 << 10}
 	cmd := &exec.Cmd{
 		Path: path,
 		Args: append([]string{path}, c.Args...),
@@ -165,38 +166,6 @@ func run(ctx context.Context, cmd *exec.Cmd) error {
 		_ = syscall.Kill(-pid, syscall.SIGKILL)
 	}
 	return cmd.Wait()
-}
-
-// Tail keeps the end of what is written to it. The zero value keeps nothing.
-type Tail struct {
-	Limit int
-	buf   bytes.Buffer
-}
-
-func (t *Tail) Write(p []byte) (int, error) {
-	t.buf.Write(p)
-	if extra := t.buf.Len() - t.Limit; extra > 0 {
-		t.buf.Next(extra)
-	}
-	return len(p), nil
-}
-
-func (t *Tail) String() string { return t.buf.String() }
-
-// LastLine returns the last line that says something, fit for a message.
-func LastLine(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	line := strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, lines[len(lines)-1]))
-	const most = 500
-	if len(line) > most {
-		line = strings.ToValidUTF8(line[:most], "") + "..."
-	}
-	return line
 }
 
 // Lines calls a function with each line that is written to it, without its end.

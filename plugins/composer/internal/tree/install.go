@@ -23,6 +23,7 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/dnf"
 	"github.com/iib-engine/iib/plugins/composer/internal/process"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/printed"
 )
 
 //go:embed confine.py
@@ -151,7 +152,7 @@ func explain(ctx context.Context, err error) error {
 	case failure.NoSpace(), strings.Contains(failure.Output, "more space on the"):
 		return sdk.Errorf(sdk.Internal, "install packages: no space is left on the disk: %s", complaints(failure.Output))
 	case strings.Contains(failure.Output, "confine: "):
-		return sdk.Errorf(sdk.Unavailable, "install packages: they cannot be confined on this host: %s", process.LastLine(failure.Output))
+		return sdk.Errorf(sdk.Unavailable, "install packages: they cannot be confined on this host: %s", printed.LastLine(failure.Output))
 	}
 	return sdk.Errorf(sdk.Invalid, "install packages: rpm refuses: %s", complaints(failure.Output))
 }
@@ -167,7 +168,7 @@ func complaints(output string) string {
 		}
 	}
 	if len(found) == 0 {
-		return process.LastLine(output)
+		return printed.LastLine(output)
 	}
 	const most = 8
 	if len(found) > most {

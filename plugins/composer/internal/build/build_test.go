@@ -40,9 +40,7 @@ type bench struct {
 func newBench(t *testing.T, dir string) *bench {
 	t.Helper()
 	rpmtest.Need(t, "python3-dnf", "rpm")
-	if os.Geteuid() != 0 {
-		t.Skip("owners other than ourselves need root")
-	}
+	rpmtest.NeedRoot(t)
 	solver, err := dnf.New(dnf.Options{CacheDir: t.TempDir(), Arch: "x86_64"})
 	if err != nil {
 		t.Fatal(err)
@@ -581,11 +579,7 @@ func TestDiskIsFull(t *testing.T) {
 	})...)
 	rpmtest.Index(t, dir)
 	b := newBench(t, dir)
-	disk := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", disk).CombinedOutput(); err != nil {
-		t.Skipf("a small disk cannot be mounted here: %s", out)
-	}
-	t.Cleanup(func() { _ = exec.Command("umount", "-l", disk).Run() })
+	disk := rpmtest.SmallDisk(t, "5m")
 	params := b.params(t, "tar", "big")
 	recorder := &sdktest.Recorder{}
 	job := sdk.NewJob(sdktest.Request(compose.Type, params), disk, t.TempDir(), recorder)

@@ -25,9 +25,7 @@ import (
 // sample makes a tree with everything that is hard to pack.
 func sample(t *testing.T, withKernel bool) *tree.Root {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("owners other than ourselves need root")
-	}
+	rpmtest.NeedRoot(t)
 	dir := t.TempDir()
 	write := func(name, content string, mode os.FileMode, uid, gid int) {
 		t.Helper()
@@ -444,7 +442,7 @@ func TestBootConfiguration(t *testing.T) {
 
 func TestDiskIsFull(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t)
+	disk := rpmtest.SmallDisk(t, "4m")
 	for _, kind := range []string{"tar", "oci", "qcow2", "ext4-filesystem", "live-iso"} {
 		dir := filepath.Join(disk, kind)
 		if e := os.MkdirAll(dir, 0o755); e != nil {
@@ -469,17 +467,6 @@ func TestDiskIsFull(t *testing.T) {
 		}
 		os.RemoveAll(dir)
 	}
-}
-
-// smallDisk mounts a disk of 4 MiB.
-func smallDisk(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("a small disk cannot be mounted here: %s", out)
-	}
-	t.Cleanup(func() { _ = exec.Command("umount", "-l", dir).Run() })
-	return dir
 }
 
 func TestCancel(t *testing.T) {

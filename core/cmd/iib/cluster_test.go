@@ -105,6 +105,22 @@ func (c *cluster) followed(id any) *lockedBuffer {
 	return log
 }
 
+// addHeld submits an add whose bundle nobody can read before open is called,
+// and returns when a worker waits for it.
+func (c *cluster) addHeld(index, bundle string) (id any, open func()) {
+	c.t.Helper()
+	host, waits, open := c.held(bundle)
+	status, answer := c.post("/api/v1/builds/add", map[string]any{
+		"bundles":    []string{strings.Replace(bundle, c.registry(), host, 1)},
+		"from_index": index, "binary_image": c.base, "overwrite_from_index": true,
+	})
+	if status != http.StatusCreated {
+		c.t.Fatalf("%d %v", status, answer)
+	}
+	await(c.t, waits)
+	return answer["id"], open
+}
+
 var attemptLine = regexp.MustCompile(`attempt (\d+) on worker [^ /]*/(\d+)/`)
 
 // holder waits until a log tells of the n-th run, and returns the worker's
@@ -180,16 +196,8 @@ func TestOneAPIAndTwoWorkers(t *testing.T) {
 			// What a worker has read before it need not read again.
 			specs, list := c.bundles(20+i, 1)
 			index := c.emptyIndex("held-"+end.attempt+":v4.14", fileBased, false)
-			host, waits, open := c.held(specs[0])
-			status, answer := c.post("/api/v1/builds/add", map[string]any{
-				"bundles":    []string{strings.Replace(specs[0], c.registry(), host, 1)},
-				"from_index": index, "binary_image": c.base, "overwrite_from_index": true,
-			})
-			if status != http.StatusCreated {
-				t.Fatalf("%d %v", status, answer)
-			}
-			await(t, waits)
-			log := c.followed(answer["id"])
+			id, open := c.addHeld(index, specs[0])
+			log := c.followed(id)
 			first, _ := c.holder(log, 1)
 			dead := c.workers[first]
 			plugins := dead.pids("index-add")
@@ -208,7 +216,7 @@ func TestOneAPIAndTwoWorkers(t *testing.T) {
 				t.Errorf("attempt %s on worker %d after %d", attempt, second, first)
 			}
 			open()
-			if build := c.wait(answer["id"]); build["state"] != "complete" {
+			if build := c.wait(id); build["state"] != "complete" {
 				t.Fatalf("%v", build["state_reason"])
 			}
 			if diff := cmp.Diff(names(list), c.contents(index)); diff != "" {

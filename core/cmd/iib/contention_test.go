@@ -168,7 +168,7 @@ func (r *releases) held(spec string) (host string, waits <-chan struct{}, open f
 }
 
 // await waits until something has happened, but not for ever.
-func await(t *testing.T, happened <-chan struct{}) {
+func await(t testing.TB, happened <-chan struct{}) {
 	t.Helper()
 	for range poll(t) {
 		select {

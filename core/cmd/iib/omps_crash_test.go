@@ -30,24 +30,13 @@ func TestAPluginThatIsKilledInAPushLeavesNothing(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	t.Cleanup(hub.Close)
-	own := freeAddress(t)
-	p := startServer(t, fmt.Sprintf(`
-plugin "omps" {
-  kind               = "service"
-  mount              = "/omps/"
-  pass_authorization = true
-  listener %q {}
-  config {
-    koji {
-      hub_url  = "%[2]s/kojihub"
-      root_url = "%[2]s/kojiroot"
-    }
-  }
-}
-`, own, hub.URL))
+	p, alone := startPushService(t, fmt.Sprintf(`    koji {
+      hub_url  = "%[1]s/kojihub"
+      root_url = "%[1]s/kojiroot"
+    }`, hub.URL))
 	archive := zipOf(t, operatorFiles("web", "1.0.0"))
-	for _, base := range []string{"http://" + own, p.url + "/omps"} {
-		at := &pusher{t: t, base: base, client: http.DefaultClient, auth: "basic dXNlcjpwYXNzd29yZA=="}
+	for _, base := range []string{alone.base, p.url + "/omps"} {
+		at := &pusher{t: t, base: base, client: alone.client, auth: alone.auth}
 		ended := make(chan int, 1)
 		go func() {
 			request, err := http.NewRequest(http.MethodPost, base+"/v2/killed/koji/web-1-2", nil)
@@ -100,21 +89,9 @@ plugin "omps" {
 // the push service gives up.
 func TestAnOutageOfTheRegistryInAPushLeavesNoHalf(t *testing.T) {
 	t.Parallel()
-	own := freeAddress(t)
-	p := startServer(t, fmt.Sprintf(`
-plugin "omps" {
-  kind               = "service"
-  mount              = "/omps/"
-  pass_authorization = true
-  listener %q {}
-  config {
-    max_body         = 67108864
+	p, at := startPushService(t, `    max_body         = 67108864
     max_uncompressed = 67108864
-    max_package      = 134217728
-  }
-}
-`, own))
-	at := &pusher{t: t, base: "http://" + own, client: http.DefaultClient, auth: "basic dXNlcjpwYXNzd29yZA=="}
+    max_package      = 134217728`)
 	files := operatorFiles("web", "1.0.0")
 	noise := make([]byte, 24<<20)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)

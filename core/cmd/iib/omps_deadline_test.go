@@ -40,25 +40,13 @@ func TestAPushThatWaitsTooLongEndsAtItsDeadline(t *testing.T) {
 		}
 	}))
 	t.Cleanup(others.Close)
-	own := freeAddress(t)
-	startServer(t, fmt.Sprintf(`
-plugin "omps" {
-  kind               = "service"
-  mount              = "/omps/"
-  pass_authorization = true
-  listener %q {}
-  config {
-    target   = "cnr"
-    cnr_url  = %q
+	_, at := startPushService(t, fmt.Sprintf(`    target   = "cnr"
+    cnr_url  = %[1]q
     deadline = "20s"
     koji {
-      hub_url  = "%[2]s/kojihub"
-      root_url = "%[2]s/kojiroot"
-    }
-  }
-}
-`, own, others.URL))
-	at := &pusher{t: t, base: "http://" + own, client: http.DefaultClient, auth: "basic dXNlcjpwYXNzd29yZA=="}
+      hub_url  = "%[1]s/kojihub"
+      root_url = "%[1]s/kojiroot"
+    }`, others.URL))
 	type end struct {
 		status int
 		answer map[string]any

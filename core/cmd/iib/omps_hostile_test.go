@@ -194,26 +194,15 @@ func hostileUploads(t testing.TB) map[string]struct {
 
 func TestHostileArchivesLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
-	own := freeAddress(t)
-	p := startServer(t, fmt.Sprintf(`
-plugin "omps" {
-  kind               = "service"
-  mount              = "/omps/"
-  pass_authorization = true
-  listener %q {}
-  config {
-    max_body = 33554432
-  }
-}
-`, own))
+	p, alone := startPushService(t, `    max_body = 33554432`)
 	pids := p.pids("plugins/omps")
 	if len(pids) != 1 {
 		t.Fatalf("the plugin is the processes %v", pids)
 	}
 	good := zipOf(t, operatorFiles("web", "1.0.0"))
 	ways := []*pusher{
-		{t: t, base: "http://" + own, client: http.DefaultClient, auth: "basic dXNlcjpwYXNzd29yZA=="},
-		{t: t, base: p.url + "/omps", client: http.DefaultClient, auth: "basic dXNlcjpwYXNzd29yZA=="},
+		alone,
+		{t: t, base: p.url + "/omps", client: alone.client, auth: alone.auth},
 	}
 	if status, answer := ways[0].push("/v2/warm/zipfile", "m.zip", good); status != 200 {
 		t.Fatal(status, answer)

@@ -21,20 +21,8 @@ func TestPublishedOperatorsArePushedAndPulled(t *testing.T) {
 		most = published.All
 	}
 	packages := published.PackageManifests(t, most, 3)
-	own := freeAddress(t)
-	startServer(t, fmt.Sprintf(`
-plugin "omps" {
-  kind               = "service"
-  mount              = "/omps/"
-  pass_authorization = true
-  listener %q {}
-  config {
-    max_body         = 67108864
-    max_uncompressed = 67108864
-  }
-}
-`, own))
-	at := &pusher{t: t, base: "http://" + own, client: http.DefaultClient, auth: "basic dXNlcjpwYXNzd29yZA=="}
+	_, at := startPushService(t, `    max_body         = 67108864
+    max_uncompressed = 67108864`)
 	for name, files := range packages {
 		archive := zipOf(t, files)
 		for _, version := range []string{"1.0.0", "2.0.0"} {

@@ -138,51 +138,28 @@ func (n *neighbours) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // neighbours, and a registry of which somebody may write only some packages.
 func tabled(t testing.TB, own string, n *neighbours, target string) string {
 	t.Helper()
-	shipped, err := os.ReadFile("../../../iib.hcl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	const mounts = `  mounts = ["/v2/", "/api/v1/repository/"]` + "\n"
-	config := strings.Replace(string(shipped), mounts, mounts+`  pass_authorization = true
-  config {
-    repository "app-registry/closed/**" {
+	return shippedWithRegistry(t, `    repository "app-registry/closed/**" {
       admins = ["owner"]
     }
     repository "**" {
       readers = ["*"]
       admins  = ["team+ci"]
     }
-    robot "team+ci" { secret = "not so secret 1" }
-  }
-`, 1)
-	if config == string(shipped) {
-		t.Fatal("the shipped configuration has no such line")
-	}
-	return config + fmt.Sprintf(`
-plugin "omps" {
-  kind               = "service"
-  mount              = "/omps/"
-  pass_authorization = true
-  listener %q {}
-  config {
-    %s
+    robot "team+ci" { secret = "not so secret 1" }`) + pushBlock(own, fmt.Sprintf(`    %[1]s
     request_timeout = "1m"
     koji {
-      hub_url  = "%[3]s/kojihub"
-      root_url = "%[3]s/kojiroot/"
+      hub_url  = "%[2]s/kojihub"
+      root_url = "%[2]s/kojiroot/"
     }
     greenwave {
-      url             = "%[3]s/greenwave/"
+      url             = "%[2]s/greenwave/"
       context         = "omps_push"
       product_version = "cvp"
     }
     organization "shown" {
       public      = true
       oauth_token = "the token"
-    }
-  }
-}
-`, own, target, n.url)
+    }`, target, n.url))
 }
 
 // tableRow is one call of the push service, and what has to come of it.

@@ -50,6 +50,46 @@ plugin "omps" {
 }
 `
 
+// pushBlock is a push service with a listener of its own and these settings.
+func pushBlock(own, settings string) string {
+	return fmt.Sprintf(`
+plugin "omps" {
+  kind               = "service"
+  mount              = "/omps/"
+  pass_authorization = true
+  listener %q {}
+  config {
+%s
+  }
+}
+`, own, settings)
+}
+
+// startPushService runs an engine with a push service, and returns its client
+// at the service's own address.
+func startPushService(t testing.TB, settings string) (*process, *pusher) {
+	t.Helper()
+	own := freeAddress(t)
+	p := startServer(t, pushBlock(own, settings))
+	return p, &pusher{t: t, base: "http://" + own, client: http.DefaultClient, auth: "basic dXNlcjpwYXNzd29yZA=="}
+}
+
+// shippedWithRegistry is the shipped configuration with settings for the
+// registry, which then has users of its own.
+func shippedWithRegistry(t testing.TB, settings string) string {
+	t.Helper()
+	shipped, err := os.ReadFile("../../../iib.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const mounts = `  mounts = ["/v2/", "/api/v1/repository/"]` + "\n"
+	before, after, found := strings.Cut(string(shipped), mounts)
+	if !found {
+		t.Fatalf("iib.hcl has no %s", mounts)
+	}
+	return before + mounts + "  pass_authorization = true\n  config {\n" + settings + "\n  }\n" + after
+}
+
 // freeAddress is one that nobody listens on at this moment.
 func freeAddress(t testing.TB) string {
 	t.Helper()
@@ -420,14 +460,7 @@ func TestOperatorsArePushedListedPulledAndDeleted(t *testing.T) {
 func TestPackagesHaveTheRightsOfTheRegistry(t *testing.T) {
 	t.Parallel()
 	own := freeAddress(t)
-	shipped, err := os.ReadFile("../../../iib.hcl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	const block = `  mounts = ["/v2/", "/api/v1/repository/"]` + "\n"
-	config := strings.Replace(string(shipped), block, block+`  pass_authorization = true
-  config {
-    repository "app-registry/team/*" {
+	config := shippedWithRegistry(t, `    repository "app-registry/team/*" {
       writers = ["team+ci"]
     }
     repository "app-registry/*/*" {
@@ -435,12 +468,7 @@ func TestPackagesHaveTheRightsOfTheRegistry(t *testing.T) {
       writers = ["admin+ci"]
     }
     robot "team+ci" { secret = "not so secret 1" }
-    robot "admin+ci" { secret = "not so secret 2" }
-  }
-`, 1)
-	if config == string(shipped) {
-		t.Fatal("the shipped configuration has no such line")
-	}
+    robot "admin+ci" { secret = "not so secret 2" }`)
 	startWith(t, config+fmt.Sprintf(pushService, own, filepath.Join(shortDir(t), "omps.sock")), t.TempDir())
 	as := func(user, password string) *pusher {
 		p := &pusher{t: t, base: "http://" + own, client: http.DefaultClient}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -25,16 +24,8 @@ func TestAWorkerThatIsCutOffFromTheDatabase(t *testing.T) {
 
 	specs, list := c.bundles(1, 1)
 	index := c.emptyIndex("partition:v4.14", fileBased, false)
-	host, waits, open := c.held(specs[0])
-	status, answer := c.post("/api/v1/builds/add", map[string]any{
-		"bundles":    []string{strings.Replace(specs[0], c.registry(), host, 1)},
-		"from_index": index, "binary_image": c.base, "overwrite_from_index": true,
-	})
-	if status != http.StatusCreated {
-		t.Fatalf("%d %v", status, answer)
-	}
-	await(t, waits)
-	log := c.followed(answer["id"])
+	id, open := c.addHeld(index, specs[0])
+	log := c.followed(id)
 	if first, attempt := c.holder(log, 1); c.workers[first] != cutOff || attempt != "1" {
 		t.Fatalf("attempt %s on worker %d", attempt, first)
 	}
@@ -52,7 +43,7 @@ func TestAWorkerThatIsCutOffFromTheDatabase(t *testing.T) {
 	// Both go on at the same moment: the one that has lost the request and the
 	// other one.
 	open()
-	build := c.wait(answer["id"])
+	build := c.wait(id)
 	if build["state"] != "complete" {
 		t.Fatalf("%v", build["state_reason"])
 	}
@@ -68,7 +59,7 @@ func TestAWorkerThatIsCutOffFromTheDatabase(t *testing.T) {
 	if moves := len(c.tagHistory(index)) - before; moves != 1 {
 		t.Errorf("the tag was moved %d times", moves)
 	}
-	after := c.wait(answer["id"])
+	after := c.wait(id)
 	if diff := cmp.Diff(build["state_history"], after["state_history"]); diff != "" {
 		t.Errorf("after the end: %s", diff)
 	}

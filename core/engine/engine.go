@@ -106,6 +106,8 @@ type Engine struct {
 	untold chan core.Dispatch
 	// moved has a value when a lane may have moved on.
 	moved chan struct{}
+	// away is set while the store does not answer.
+	away atomic.Bool
 }
 
 // New returns an engine that accepts requests at once, and runs them when its

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,11 @@ import (
 
 // taskType is the one kind of task that there is.
 const taskType = "iib:request"
+
+// taskOptions keep asynq from retrying, ending or keeping a task by itself: the
+// engine does all of that. Their capacity is their length, so that appending
+// makes a copy.
+var taskOptions = slices.Clip([]asynq.Option{asynq.MaxRetry(0), asynq.Timeout(24 * 365 * time.Hour), asynq.Retention(0)})
 
 // stuckAfter is how long a dispatch may be in a worker's hands without a claim
 // before it is repeated. asynq's own recovery of a dead worker's task takes
@@ -154,8 +160,7 @@ func (q *Queue) Enqueue(ctx context.Context, d core.Dispatch) error {
 		return sdk.Errorf(sdk.Internal, "encode dispatch %s: %v", id, err)
 	}
 	_, err = q.client.EnqueueContext(ctx, asynq.NewTask(taskType, payload),
-		asynq.Queue(queueName(d.Queue)), asynq.TaskID(task), asynq.MaxRetry(0),
-		asynq.Timeout(24*365*time.Hour), asynq.Retention(0))
+		append(taskOptions, asynq.Queue(queueName(d.Queue)), asynq.TaskID(task))...)
 	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
 		return sdk.Errorf(sdk.Unavailable, "enqueue request %d: %v", d.Request, err)
 	}

@@ -21,10 +21,17 @@ type worker struct {
 	most int
 	// hold, if not nil, keeps runs from ending.
 	hold chan struct{}
+	// away gives everything to others.
+	away bool
 }
 
-func (w *worker) run(ctx context.Context, d core.Dispatch) {
+func (w *worker) run(ctx context.Context, d core.Dispatch, pass func()) {
 	request := d.Request
+	if w.away {
+		pass()
+		<-ctx.Done()
+		return
+	}
 	w.mu.Lock()
 	w.ran = append(w.ran, request)
 	w.now++
@@ -150,6 +157,18 @@ func TestQueue(t *testing.T) {
 					t.Error("the run goes on")
 				}
 			})
+			if url != "" {
+				t.Run("lets a worker pass on what it cannot take", func(t *testing.T) {
+					q := open(t, url)
+					stop := serve(t, q, &worker{away: true}, Spec{Name: "passed", Concurrency: 2})
+					defer stop()
+					enqueue(t, q, "passed", 1, 2, 3)
+					w := new(worker)
+					stopOther := serve(t, open(t, url), w, Spec{Name: "passed", Concurrency: 1})
+					defer stopOther()
+					await(t, "another worker ran all", func() bool { return len(w.seen()) == 3 })
+				})
+			}
 			t.Run("tells a Redis that lost its data again", func(t *testing.T) {
 				q, w := open(t, url), new(worker)
 				enqueue(t, q, "lost", 40, 41)

@@ -22,12 +22,13 @@ type Spec struct {
 
 // Serve calls run for every request that waits on one of the queues, each in a
 // goroutine of its own, until ctx ends; then it waits for the calls to return.
-// Of the dispatch it is told the request and the trace.
+// Of the dispatch it is told the request and the trace. One that it cannot take
+// it gives to any other worker by pass; until it returns, it takes no more.
 // The context of run is ctx, not asynq's: asynq gives up on a task whose
 // context has ended without waiting for it.
 //
 // asynq bounds concurrency per server, so each queue is a server of its own.
-func (q *Queue) Serve(ctx context.Context, specs []Spec, run func(ctx context.Context, d core.Dispatch)) error {
+func (q *Queue) Serve(ctx context.Context, specs []Spec, run func(ctx context.Context, d core.Dispatch, pass func())) error {
 	servers := make([]*asynq.Server, 0, len(specs))
 	stop := func() {
 		var wg sync.WaitGroup
@@ -51,7 +52,7 @@ func (q *Queue) Serve(ctx context.Context, specs []Spec, run func(ctx context.Co
 			if err != nil {
 				return fmt.Errorf("decode the payload of a task: %w", asynq.SkipRetry)
 			}
-			run(ctx, d)
+			run(ctx, d, func() { q.pass(ctx, spec.Name, task.Payload()) })
 			return nil
 		})
 		if err := server.Start(handler); err != nil {
@@ -63,6 +64,15 @@ func (q *Queue) Serve(ctx context.Context, specs []Spec, run func(ctx context.Co
 	<-ctx.Done()
 	stop()
 	return nil
+}
+
+// pass tells the workers of a queue again what one of them was told. If that
+// fails, the engine repeats it later.
+func (q *Queue) pass(ctx context.Context, queue string, payload []byte) {
+	_, err := q.client.EnqueueContext(ctx, asynq.NewTask(taskType, payload), append(taskOptions, asynq.Queue(queueName(queue)))...)
+	if err != nil && ctx.Err() == nil {
+		q.options.Logger.Warn("a request could not be passed to another worker", "queue", queue, "err", err)
+	}
 }
 
 // quietLogger puts asynq's own lines among the engine's.

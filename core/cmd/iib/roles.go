@@ -123,7 +123,12 @@ func (s *server) runQueues(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return s.queue.Serve(ctx, queueSpecs(s.config.Load(), s.roles.queues), func(ctx context.Context, d core.Dispatch) {
+	return s.queue.Serve(ctx, queueSpecs(s.config.Load(), s.roles.queues), func(ctx context.Context, d core.Dispatch, pass func()) {
+		if !s.engine.Reachable(ctx) {
+			pass()
+			s.engine.AwaitStore(ctx)
+			return
+		}
 		s.engine.Run(s.tracer.Continue(ctx, d.Trace), d.Request)
 	})
 }

@@ -83,6 +83,9 @@ func (r *Roster) newProcess(spec Spec) *process {
 // supervise keeps the process alive until ctx ends.
 func (p *process) supervise(ctx context.Context) {
 	defer close(p.stopped)
+	// Who waits for the first attempt reads its outcome: that comes first.
+	attempted := sync.OnceFunc(func() { close(p.attempted) })
+	defer attempted()
 	log := p.roster.options.Logger.With("plugin", p.spec.Name)
 	pause := firstPause
 	for first := true; ; first = false {
@@ -90,12 +93,8 @@ func (p *process) supervise(ctx context.Context) {
 		live, err := p.start(ctx)
 		if err == nil {
 			p.become(Running, live, nil)
+			attempted()
 			log.Info("plugin runs", "version", live.Describe().Version)
-		}
-		if first {
-			close(p.attempted)
-		}
-		if err == nil {
 			if !first {
 				if err := p.roster.rebuild(); err != nil {
 					log.Error("line-up", "err", err)
@@ -104,7 +103,7 @@ func (p *process) supervise(ctx context.Context) {
 			err = p.watch(ctx, live)
 		}
 		if ctx.Err() != nil {
-			p.become(Stopped, nil, nil)
+			p.become(Stopped, nil, err)
 			return
 		}
 		if time.Since(began) > healthyAfter {
@@ -115,6 +114,7 @@ func (p *process) supervise(ctx context.Context) {
 		p.pause = pause
 		p.mu.Unlock()
 		p.become(BackOff, nil, err)
+		attempted()
 		select {
 		case <-ctx.Done():
 			p.become(Stopped, nil, nil)

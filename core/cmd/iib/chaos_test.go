@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -80,11 +81,24 @@ func (c *chaos) faults() []harm {
 		}
 	}
 	registry := func() *kept { return c.store }
+	jump := func(pick func() *kept) harm {
+		return func() string {
+			k := pick()
+			if k.clock == nil {
+				return ""
+			}
+			// Ahead, behind, or back to where it was.
+			ahead := []time.Duration{-time.Hour, 0, time.Hour}
+			ahead = slices.DeleteFunc(ahead, func(d time.Duration) bool { return d == k.clock.ahead })
+			return "the clock of " + k.name + " " + k.clock.set(ahead[c.random.IntN(len(ahead))])
+		}
+	}
 	return []harm{
 		kill(worker, syscall.SIGKILL), kill(worker, syscall.SIGKILL), kill(worker, syscall.SIGTERM), stop(worker, 6*time.Second), stop(worker, 3*time.Second),
 		kill(api, syscall.SIGKILL), kill(api, syscall.SIGTERM), stop(api, 4*time.Second),
 		killPlugin(worker), killPlugin(worker), killPlugin(worker), killPlugin(api), stopPlugin(worker),
 		kill(registry, syscall.SIGKILL), killPlugin(registry),
+		jump(worker), jump(worker), jump(api), jump(registry),
 		func() string {
 			c.redis.Kill()
 			c.redis.Start()

@@ -28,7 +28,7 @@ type cluster struct {
 	env     []string
 }
 
-func startCluster(t *testing.T, workers int, extra string) *cluster {
+func startCluster(t testing.TB, workers int, extra string) *cluster {
 	t.Helper()
 	postgres, redis := coretest.StartPostgres(t), coretest.StartRedis(t)
 	bin, err := binaries()
@@ -69,7 +69,7 @@ func startCluster(t *testing.T, workers int, extra string) *cluster {
 func (c *cluster) add(args ...string) *process {
 	c.t.Helper()
 	w := &process{
-		t: c.t, dataDir: c.t.(*testing.T).TempDir(), config: c.config, bin: c.bin,
+		t: c.t, dataDir: c.t.TempDir(), config: c.config, bin: c.bin,
 		args: append([]string{"worker"}, args...), env: c.env,
 	}
 	w.launch()

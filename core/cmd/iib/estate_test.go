@@ -23,6 +23,8 @@ type kept struct {
 	name, program string
 	args, env     []string
 	dataDir, log  string
+	// clock is nil if the program has that of the test.
+	clock *machineClock
 
 	mu      sync.Mutex
 	process *os.Process
@@ -132,6 +134,8 @@ type estate struct {
 	host, artifacts string
 	// secretive keeps the database's address out of the environment of processes.
 	secretive bool
+	// clocks says that each program has a wall clock of its own.
+	clocks bool
 	// temporary has the temporary files of all processes, and nothing else.
 	temporary string
 	postgres  *coretest.Postgres
@@ -206,6 +210,11 @@ func newEstate(t *testing.T, apis, workers int, edits ...func(e *estate, config 
 	if e.bin, err = binaries(); err != nil {
 		t.Fatal(err)
 	}
+	registryConfig := registryConfig
+	if *tortureClocks {
+		e.bin, e.clocks = programsWithClocks(t), true
+		registryConfig = withClocks(registryConfig)
+	}
 	// A socket's address must be short, which a test's directory need not be.
 	if e.temporary, err = os.MkdirTemp("", "iib-t-"); err != nil {
 		t.Fatal(err)
@@ -227,6 +236,9 @@ func newEstate(t *testing.T, apis, workers int, edits ...func(e *estate, config 
 	config := fmt.Sprintf(engineConfig, e.urls[0], registry, registry, e.artifacts) + e.receiver.config()
 	for _, edit := range edits {
 		config = edit(e, config)
+	}
+	if e.clocks {
+		config = withClocks(config)
 	}
 	e.config = write("iib.hcl", config)
 	for i := range apis {
@@ -257,6 +269,10 @@ func (e *estate) start(t *testing.T, name string, args []string, env ...string) 
 		k.env = append(k.env, "IIB_DATABASE_URL=", "IIB_REDIS_URL=", "IIB_TEST_KEY=")
 	}
 	k.env = append(k.env, env...)
+	if e.clocks {
+		k.clock = newMachineClock(t)
+		k.env = append(k.env, clockVariable+"="+k.clock.path)
+	}
 	k.keep()
 	t.Cleanup(func() {
 		k.end()

@@ -27,7 +27,8 @@ var (
 	tortureRequests = flag.Int("torture-requests", 80, "the requests of the torture test")
 	tortureTime     = flag.Duration("torture-time", 35*time.Second, "how long the torture test kills at most")
 	// What a run does depends on its seed and on what the machine does meanwhile.
-	tortureSeed = flag.Uint64("torture-seed", 1, "what the torture test does; 0 chooses one")
+	tortureSeed   = flag.Uint64("torture-seed", 1, "what the torture test does; 0 chooses one")
+	tortureClocks = flag.Bool("torture-clocks", false, "build programs whose clocks jump in the torture test, which takes some minutes")
 )
 
 // Requests of all kinds, by several users, run on three workers behind two APIs

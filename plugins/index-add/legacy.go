@@ -82,13 +82,17 @@ type export struct {
 // be, before anything is built.
 func (a *add) planLegacy(ctx context.Context, plan *index.Plan) error {
 	settings := a.handler.OMPS
+	packages := a.legacyPackages(ctx, plan)
 	if settings == nil {
-		if a.params.ForceBackport {
+		switch {
+		case a.params.ForceBackport:
 			a.Job.Warnf(ctx, "force_backport is ignored: this engine exports nothing to the legacy application registry")
+		case len(packages) > 0:
+			a.Job.Warnf(ctx, "the packages %s are marked for the legacy application registry by the label %s, and are not exported: the plugin has no omps block",
+				strings.Join(packages, ", "), labelBackport)
 		}
 		return nil
 	}
-	packages := a.legacyPackages(ctx, plan)
 	if len(packages) == 0 {
 		if a.legacy != nil {
 			a.legacy.packages = nil // the index is of another version now
@@ -122,9 +126,9 @@ func (a *add) planLegacy(ctx context.Context, plan *index.Plan) error {
 }
 
 func (a *add) legacyPackages(ctx context.Context, plan *index.Plan) []string {
-	versions := a.handler.OMPS.Versions
-	if len(versions) == 0 {
-		versions = []string{"v4.5"}
+	versions := []string{"v4.5"}
+	if o := a.handler.OMPS; o != nil && len(o.Versions) > 0 {
+		versions = o.Versions
 	}
 	var packages []string
 	for _, b := range a.bundles {

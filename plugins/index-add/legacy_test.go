@@ -204,7 +204,8 @@ func TestWithoutAPushServiceTheLegacyParametersAreIgnored(t *testing.T) {
 		force bool
 		want  string
 	}{
-		"a bundle that is marked":  {"true", false, ""},
+		"a bundle that is marked":  {"true", false, "the packages a are marked"},
+		"a bundle that is not":     {"false", false, ""},
 		"an export that is forced": {"false", true, "force_backport is ignored"},
 	} {
 		t.Run(name, func(t *testing.T) {

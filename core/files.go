@@ -17,9 +17,11 @@ type Files interface {
 // Logs keeps a log per request: plain text that grows while the request runs.
 // It can be read from any process while another writes.
 type Logs interface {
-	// Append opens a request's log for writing at its end. Each Write is
-	// visible to readers when it returns. A log that has grown too long takes
-	// no more: what comes then is dropped without an error.
+	// Append opens a request's log for writing at its end. What is written is
+	// visible to readers within a second, and all of it when Close returns.
+	// Two may write to a log at once; what each writes stays in its order. A
+	// log that has grown too long takes no more: what comes then is dropped
+	// without an error.
 	Append(ctx context.Context, request int64) (io.WriteCloser, error)
 	// Open reads a log from its beginning; reading on after io.EOF gives what
 	// was appended since. NotFound if there is none.

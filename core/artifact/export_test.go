@@ -1,4 +1,6 @@
 package artifact
 
+import "github.com/iib-engine/iib/core"
+
 // Limit sets what one artifact and one log may have.
-func (f *Files) Limit(size, log int64) { f.maxSize, f.maxLog = size, log }
+func (f *Files) Limit(size, log int64) { f.maxSize, f.maxLog = size, core.LogRoom(log) }

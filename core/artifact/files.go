@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -22,8 +21,9 @@ import (
 // is safe for concurrent use, also by several processes.
 type Files struct {
 	root *os.Root
-	// What one artifact and one log may have; the latter is MaxLog, less in tests.
-	maxSize, maxLog int64
+	// What one artifact and one log may have; the latter is core.MaxLog, less in tests.
+	maxSize int64
+	maxLog  core.LogRoom
 }
 
 var _ core.Files = (*Files)(nil)
@@ -38,7 +38,7 @@ func Open(dir string, maxSize int64) (*Files, error) {
 	if err != nil {
 		return nil, sdk.Errorf(sdk.Unavailable, "open the artifact directory: %v", err)
 	}
-	return &Files{root: root, maxSize: maxSize, maxLog: MaxLog}, nil
+	return &Files{root: root, maxSize: maxSize, maxLog: core.MaxLog}, nil
 }
 
 const (
@@ -54,7 +54,7 @@ func dir(request int64) string { return fmt.Sprintf("%d/%d", request/1000, reque
 // Put stores or replaces an artifact, whole or not at all. Long runs of zeros take
 // no space on the disk.
 func (f *Files) Put(ctx context.Context, request int64, name string, content io.Reader) (err error) {
-	if err := checkName(name); err != nil {
+	if err := core.CheckArtifactName(name); err != nil {
 		return err
 	}
 	// A sweep may remove the directory between its making and the first file.
@@ -130,7 +130,7 @@ func (r *reader) Read(p []byte) (int, error) {
 
 // Open reads an artifact.
 func (f *Files) Open(_ context.Context, request int64, name string) (io.ReadCloser, error) {
-	if err := checkName(name); err != nil {
+	if err := core.CheckArtifactName(name); err != nil {
 		return nil, err
 	}
 	return f.read(request, name, name+artifactSuffix)
@@ -212,16 +212,6 @@ func (f *Files) footprint(request int64) (core.Footprint, error) {
 		}
 	}
 	return total, nil
-}
-
-var names = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
-
-// checkName refuses what could not be a part of a file's name everywhere.
-func checkName(name string) error {
-	if !names.MatchString(name) {
-		return sdk.Errorf(sdk.Invalid, "%q cannot be an artifact's name: use up to 64 lower-case letters, digits, '_' and '-'", name)
-	}
-	return nil
 }
 
 func unavailable(doing string, request int64, err error) error {

@@ -10,13 +10,6 @@ import (
 	"github.com/iib-engine/iib/core"
 )
 
-// MaxLog bounds one request's log, in bytes: what a plugin says in a loop must not fill
-// the disk.
-const MaxLog = 64 << 20
-
-// cutOff is the last line of a log that has grown too long.
-const cutOff = "\nThe log has reached its limit; the rest was dropped.\n"
-
 // Logs returns the logs that are kept in the same directory.
 func (f *Files) Logs() core.Logs { return logs{f} }
 
@@ -33,7 +26,7 @@ func (l logs) Append(_ context.Context, request int64) (io.WriteCloser, error) {
 		_ = file.Close()
 		return nil, unavailable("open the log", request, err)
 	}
-	return &appender{file: file, request: request, room: l.files.maxLog - info.Size()}, nil
+	return &appender{file: file, request: request, room: l.files.maxLog - core.LogRoom(info.Size())}, nil
 }
 
 // Open reads a log. A file's reader goes on after its end when there is more.
@@ -47,8 +40,7 @@ type appender struct {
 
 	mu   sync.Mutex
 	file *os.File
-	// room is what is left of the limit, negative when the log says that it stopped.
-	room int64
+	room core.LogRoom
 }
 
 // Write appends p with one call of the system, so that lines of two writers do
@@ -56,19 +48,13 @@ type appender struct {
 func (a *appender) Write(p []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.room < 0 || len(p) == 0 {
-		return len(p), nil
-	}
-	whole := p
-	if int64(len(p)) > a.room {
-		p = append(p[:a.room:a.room], cutOff...)
-	}
-	n, err := a.file.Write(p)
-	a.room -= int64(n)
+	taken := a.room.Take(p)
+	n, err := a.file.Write(taken)
 	if err != nil {
-		return min(n, len(whole)), unavailable("write the log", a.request, err)
+		a.room += core.LogRoom(len(taken) - n)
+		return min(n, len(p)), unavailable("write the log", a.request, err)
 	}
-	return len(whole), nil
+	return len(p), nil
 }
 
 func (a *appender) Close() error { return a.file.Close() }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"maps"
-	"regexp"
 	"sync"
 	"time"
 
@@ -31,7 +30,7 @@ var _ core.Files = (*Files)(nil)
 
 // Put implements core.Artifacts.
 func (f *Files) Put(_ context.Context, request int64, name string, content io.Reader) error {
-	if err := checkArtifactName(name); err != nil {
+	if err := core.CheckArtifactName(name); err != nil {
 		return err
 	}
 	data, err := io.ReadAll(content)
@@ -44,19 +43,10 @@ func (f *Files) Put(_ context.Context, request int64, name string, content io.Re
 
 // Open implements core.Artifacts.
 func (f *Files) Open(_ context.Context, request int64, name string) (io.ReadCloser, error) {
-	if err := checkArtifactName(name); err != nil {
+	if err := core.CheckArtifactName(name); err != nil {
 		return nil, err
 	}
 	return f.open(fileKey{request, name})
-}
-
-var artifactNames = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
-
-func checkArtifactName(name string) error {
-	if !artifactNames.MatchString(name) {
-		return sdk.Errorf(sdk.Invalid, "%q cannot be an artifact's name", name)
-	}
-	return nil
 }
 
 // Remove implements core.Leftovers.

@@ -24,7 +24,9 @@ const (
 type requestLog struct {
 	mu   sync.Mutex
 	file io.WriteCloser
-	left int
+	// left is what this attempt may still write, nothing when the log is closed.
+	left   int
+	closed bool
 }
 
 func openLog(ctx context.Context, logs core.Logs, id int64) (*requestLog, error) {
@@ -56,12 +58,16 @@ func (l *requestLog) line(level sdk.Level, text string) {
 	_, _ = io.WriteString(l.file, line)
 }
 
+// close sends what is written to whoever reads. Closing again does nothing.
 func (l *requestLog) close() {
 	if l == nil {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	l.closed, l.left = true, 0
 	_ = l.file.Close()
-	l.left = 0
 }

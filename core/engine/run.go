@@ -189,10 +189,10 @@ func (r *run) span(ctx context.Context, name string, attributes ...slog.Attr) (c
 func (r *run) end(ctx context.Context, err error) {
 	switch {
 	case errors.Is(err, errClaimLost), errors.Is(err, errCancelled):
-		r.log.line(sdk.LevelWarn, err.Error())
+		r.lastLine(sdk.LevelWarn, err.Error())
 		return
 	case errors.Is(err, errStopping):
-		r.log.line(sdk.LevelWarn, "the worker stops; the request is handed back")
+		r.lastLine(sdk.LevelWarn, "the worker stops; the request is handed back")
 		r.write(ctx, func(ctx context.Context) error {
 			return r.engine.Store.Release(ctx, r.claim, 0, true)
 		})
@@ -219,13 +219,20 @@ func (r *run) end(ctx context.Context, err error) {
 	r.finish(ctx, core.Failed, sentence(err.Error()))
 }
 
+// lastLine ends the log. It comes before the outcome is written, so that who
+// learns of the end can read the whole log.
+func (r *run) lastLine(level sdk.Level, text string) {
+	r.log.line(level, text)
+	r.log.close()
+}
+
 // retry hands the request back after a transient fault, to be tried again
 // after a pause that doubles with each attempt.
 func (r *run) retry(ctx context.Context, err error, attempts int) {
 	delay := min(time.Second<<(r.request.Attempt-1), time.Minute)
 	reason := fmt.Sprintf("Attempt %d of %d ended by a transient fault and is repeated in %s: %s",
 		r.request.Attempt, attempts, delay, sentence(err.Error()))
-	r.log.line(sdk.LevelWarn, reason)
+	r.lastLine(sdk.LevelWarn, reason)
 	r.write(ctx, func(ctx context.Context) error {
 		_, err := r.engine.Store.Change(ctx, r.claim, &core.Change{State: core.InProgress, Reason: reason})
 		return err
@@ -240,7 +247,7 @@ func (r *run) finish(ctx context.Context, state core.State, reason string) {
 	if state == core.Failed {
 		level = sdk.LevelError
 	}
-	r.log.line(level, reason)
+	r.lastLine(level, reason)
 	r.write(ctx, func(ctx context.Context) error {
 		_, err := r.engine.Store.Change(ctx, r.claim, &core.Change{State: state, Reason: reason})
 		return err

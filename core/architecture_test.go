@@ -54,6 +54,7 @@ var technologies = map[string][]string{
 	"github.com/santhosh-tekuri/jsonschema/v6":        {"core/schema"},
 	"github.com/containers/image/v5":                  {"sdk/image"},
 	"go.opentelemetry.io/otel":                        {"core/tracing"},
+	"github.com/minio/minio-go/v7":                    {"core/bucket"},
 	"github.com/Azure/go-amqp":                        {"plugins/amqp-notify"},
 	"github.com/operator-framework/operator-registry": {"sdk/catalog", "sdk/index", "docs/"},
 }

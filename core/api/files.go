@@ -42,7 +42,7 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if !follow {
-		_, _ = io.Copy(w, file)
+		send(w, r, file)
 		return nil
 	}
 	s.follow(w, r, id, file)
@@ -68,7 +68,8 @@ func (s *server) awaitLog(r *http.Request, id int64) (io.ReadCloser, error) {
 	}
 }
 
-// follow copies a log until its request has ended and nothing is left to read.
+// follow copies a log until its request has ended and nothing is left to read. A
+// log that cannot be read for a while is waited for.
 func (s *server) follow(w http.ResponseWriter, r *http.Request, id int64, file io.Reader) {
 	flush := http.NewResponseController(w).Flush
 	for {
@@ -77,10 +78,11 @@ func (s *server) follow(w http.ResponseWriter, r *http.Request, id int64, file i
 		if err != nil {
 			return
 		}
-		if _, err := io.Copy(w, file); err != nil {
-			return
-		}
+		_, err = io.Copy(w, file)
 		_ = flush()
+		if err != nil && (request.Final() || sdk.CodeOf(err) != sdk.Unavailable) {
+			abort(r, err)
+		}
 		if request.Final() || !s.pause(r, changed, nil) {
 			return
 		}
@@ -119,8 +121,22 @@ func (s *server) artifact(w http.ResponseWriter, r *http.Request) error {
 	defer file.Close()
 	w.Header().Set("Content-Type", doc.ContentType)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = io.Copy(w, file)
+	send(w, r, file)
 	return nil
+}
+
+// send copies a file. If it cannot be read to its end the connection breaks, so
+// that nobody takes a part for the whole.
+func send(w http.ResponseWriter, r *http.Request, file io.Reader) {
+	if _, err := io.Copy(w, file); err != nil {
+		abort(r, err)
+	}
+}
+
+// abort breaks the connection.
+func abort(r *http.Request, err error) {
+	logger(r).Warn("an answer was broken off", "err", err)
+	panic(http.ErrAbortHandler)
 }
 
 // missing tells a file that was removed in time from one that should be there.

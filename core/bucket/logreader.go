@@ -11,7 +11,8 @@ import (
 )
 
 // Open reads a log from its beginning, until ctx ends. At the end of the log each
-// further Read makes two calls, however long it is.
+// further Read makes two calls, however long it is. Reading on after an error
+// goes on where it failed.
 func (l logs) Open(ctx context.Context, request int64) (io.ReadCloser, error) {
 	last, _, err := l.files.lastSegment(ctx, request)
 	if err != nil {
@@ -72,6 +73,7 @@ func (r *logReader) Read(p []byte) (int, error) {
 			continue
 		}
 		if r.broken++; r.broken >= attempts || r.ctx.Err() != nil {
+			r.broken = 0 // reading on tries again
 			return 0, r.files.unavailable("read the log", r.request, err)
 		}
 	}

@@ -150,6 +150,14 @@ func (d *decoder) checkStorage(root *node) {
 		d.errorf(artifacts.at("dir"), "Conflicting settings",
 			"Artifacts are kept in a directory or in a bucket, not in both. Remove dir or the s3 block.")
 	}
+	for _, s3 := range root.one("artifacts").all("s3") {
+		for _, pair := range [][2]string{{"access_key", "secret_key"}, {"secret_key", "access_key"}} {
+			if s3.set(pair[0]) && !s3.set(pair[1]) {
+				d.errorf(s3.at(pair[0]), "Half a key", "There is %s without %s. Write both, or none to use the credentials of the machine.",
+					pair[0], pair[1])
+			}
+		}
+	}
 }
 
 // onlyFor are the settings and blocks of a plugin that have a meaning for some

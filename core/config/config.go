@@ -163,10 +163,11 @@ type Artifacts struct {
 
 // S3 is a bucket.
 type S3 struct {
-	Bucket    string     `json:"bucket"`
-	Region    string     `json:"region"`
-	Endpoint  string     `json:"endpoint"` // empty is that of AWS
-	Prefix    string     `json:"prefix"`
+	Bucket   string `json:"bucket"`
+	Region   string `json:"region"`
+	Endpoint string `json:"endpoint"` // empty is that of AWS
+	Prefix   string `json:"prefix"`
+	// Both keys are empty where the credentials of the machine are used.
 	AccessKey sdk.Secret `json:"access_key"`
 	SecretKey sdk.Secret `json:"secret_key"`
 }

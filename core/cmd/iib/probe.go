@@ -19,13 +19,17 @@ const leastFree = 1 << 30
 
 // probes are the parts that the engine needs to do its work.
 func (s *server) probes() []api.Probe {
-	return []api.Probe{
+	probes := []api.Probe{
 		{Name: "database", Check: s.store.Ping},
 		{Name: "redis", Check: s.queue.Ping},
 		{Name: "plugins", Check: s.probePlugins},
 		{Name: "registry", Check: s.probeRegistry},
 		{Name: "disk", Check: s.probeDisk},
 	}
+	if bucket, ok := s.files.(interface{ Ping(context.Context) error }); ok {
+		probes = append(probes, api.Probe{Name: "bucket", Check: bucket.Ping})
+	}
+	return probes
 }
 
 // probePlugins names the plugins that do not run.

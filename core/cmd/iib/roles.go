@@ -53,7 +53,7 @@ func newWorkerCommand() *cobra.Command {
 		Use:   "worker",
 		Short: "Run requests that other processes accept",
 		Long: "Run requests that other processes accept. All of them share a database, a Redis, a registry, the\n" +
-			"key that seals secrets, and the directory of logs and artifacts; any number of them may run.\n\n" +
+			"key that seals secrets, and the bucket or directory of logs and artifacts; any number of them may run.\n\n" +
 			"A worker listens nowhere unless --health says so. SIGHUP reads the configuration again; SIGTERM\n" +
 			"hands running requests back to the other workers and ends.",
 		Args: cobra.NoArgs,

@@ -22,7 +22,6 @@ import (
 
 	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/core/api"
-	"github.com/iib-engine/iib/core/artifact"
 	"github.com/iib-engine/iib/core/config"
 	"github.com/iib-engine/iib/core/engine"
 	"github.com/iib-engine/iib/core/images"
@@ -120,7 +119,7 @@ type server struct {
 	url, address  string
 	store         *store.Store
 	queue         *queue.Queue
-	files         *artifact.Files
+	files         core.Files
 	images        *images.Images
 	roster        *plugin.Roster
 	engine        *engine.Engine
@@ -166,7 +165,7 @@ func (s *server) open(ctx context.Context, c *config.Config, r duties) (err erro
 	if s.queue, err = queue.Open(queue.Options{URL: c.Redis.URL.Reveal(), Logger: s.log}); err != nil {
 		return err
 	}
-	if s.files, err = artifact.Open(c.Artifacts.Dir, c.Artifacts.MaxSize); err != nil {
+	if s.files, err = openFiles(c.Artifacts); err != nil {
 		return err
 	}
 	if s.images, err = images.New(imageOptions(c, ownRegistry(c, s.address))); err != nil {

@@ -21,7 +21,7 @@ const (
 )
 
 // sweep removes logs and artifacts that have expired until ctx ends. Processes
-// that share a directory may do so at the same time.
+// that share a directory or a bucket may do so at the same time.
 func (s *server) sweep(ctx context.Context) {
 	for {
 		keep := s.config.Load().Artifacts.Keep
@@ -51,14 +51,14 @@ func newSweepCommand() *cobra.Command {
 		Use:   "sweep",
 		Short: "Remove logs and artifacts that have expired, as the engine does by itself",
 		Long: "Remove logs and artifacts of requests that ended longer ago than artifacts.keep, as a running engine\n" +
-			"does by itself. It reads the configuration, the database and the directory, and asks no engine.",
+			"does by itself. It reads the configuration, the database and the directory or bucket, and asks no engine.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(path, c.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			files, err := artifact.Open(cfg.Artifacts.Dir, cfg.Artifacts.MaxSize)
+			files, err := openFiles(cfg.Artifacts)
 			if err != nil {
 				return err
 			}

@@ -20,6 +20,8 @@ import (
 
 	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/core/api"
+	"github.com/iib-engine/iib/core/artifact"
+	"github.com/iib-engine/iib/core/bucket"
 	"github.com/iib-engine/iib/core/config"
 	"github.com/iib-engine/iib/core/engine"
 	"github.com/iib-engine/iib/core/identity"
@@ -144,6 +146,17 @@ func apiSettings(c *config.Config) *api.Settings {
 		TrustedProxies: c.Server.TrustedProxies, PageSize: c.API.PageSize, MaxWait: c.API.MaxWait,
 		RequestsPerMinute: c.API.RequestsPerMinute,
 	}
+}
+
+// openFiles opens the place of logs and artifacts.
+func openFiles(a config.Artifacts) (core.Files, error) {
+	if a.S3 == nil {
+		return artifact.Open(a.Dir, a.MaxSize)
+	}
+	return bucket.Open(bucket.Options{
+		Bucket: a.S3.Bucket, Region: a.S3.Region, Endpoint: a.S3.Endpoint, Prefix: a.S3.Prefix,
+		AccessKey: a.S3.AccessKey, SecretKey: a.S3.SecretKey, MaxSize: a.MaxSize,
+	})
 }
 
 // newIdentity opens what recognizes callers. fault is told later why a changed

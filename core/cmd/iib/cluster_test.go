@@ -20,7 +20,7 @@ import (
 
 // cluster is an engine of several processes: one that accepts requests and has
 // the registry, and workers. They share a PostgreSQL, a Redis, and a directory
-// of logs and artifacts, and nothing else.
+// or a bucket of logs and artifacts, and nothing else.
 type cluster struct {
 	*releases
 	workers []*process
@@ -29,6 +29,12 @@ type cluster struct {
 }
 
 func startCluster(t testing.TB, workers int, extra string) *cluster {
+	t.Helper()
+	return startClusterWith(t, workers, fmt.Sprintf("artifacts {\n  dir = %q\n}\n%s", t.TempDir(), extra))
+}
+
+// startClusterWith starts a cluster whose artifacts block is in extra.
+func startClusterWith(t *testing.T, workers int, extra string) *cluster {
 	t.Helper()
 	postgres, redis := coretest.StartPostgres(t), coretest.StartRedis(t)
 	bin, err := binaries()
@@ -43,7 +49,7 @@ func startCluster(t testing.TB, workers int, extra string) *cluster {
 	config := shippedWithout(t, "server {") // the block begins again below
 	config = strings.Replace(config, "  # The API answers here.", "server {\n  external_url = \"http://"+address+"\"\n\n  # The API answers here.", 1)
 	config = strings.Replace(config, "registry {", fmt.Sprintf("registry {\n  address    = %q\n  plain_http = [%q]\n", address, address), 1)
-	config += fmt.Sprintf("artifacts {\n  dir = %q\n}\nsecrets {\n  key = env(\"IIB_TEST_KEY\")\n}\n%s", t.TempDir(), extra)
+	config += "secrets {\n  key = env(\"IIB_TEST_KEY\")\n}\n" + extra
 	if err := os.WriteFile(c.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -289,6 +289,16 @@ func (f *Files) segment(request int64, number int) string {
 // lastSegment returns the number of a log's last segment, or 0, and the length of
 // all of them.
 func (f *Files) lastSegment(ctx context.Context, request int64) (last int, size int64, err error) {
+	for try := 1; ; try++ {
+		last, size, err = f.segments(ctx, request)
+		// The library does not repeat a call whose answer was cut short.
+		if err == nil || status(err) != 0 || ctx.Err() != nil || try == attempts {
+			return last, size, err
+		}
+	}
+}
+
+func (f *Files) segments(ctx context.Context, request int64) (last int, size int64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for object := range f.client.ListObjectsIter(ctx, f.bucket, minio.ListObjectsOptions{Prefix: f.log(request), Recursive: true}) {
@@ -297,7 +307,7 @@ func (f *Files) lastSegment(ctx context.Context, request int64) (last int, size 
 		}
 		number, err := strconv.Atoi(strings.TrimPrefix(object.Key, f.log(request)))
 		if err != nil || f.segment(request, number) != object.Key {
-			continue
+			continue // it was put there by somebody else
 		}
 		last = max(last, number)
 		size += object.Size

@@ -97,6 +97,14 @@ func (s *S3) Keys(t testing.TB) []string {
 	return slices.Sorted(slices.Values(keys))
 }
 
+// Store puts an object into the bucket, as somebody else would.
+func (s *S3) Store(t testing.TB, key, content string) {
+	t.Helper()
+	if _, err := s.backend.PutObject(s.Bucket, key, map[string]string{}, strings.NewReader(content), int64(len(content)), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // ServeHTTP implements http.Handler.
 func (s *S3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()

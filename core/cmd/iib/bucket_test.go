@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -66,6 +67,23 @@ func TestLogsAndArtifactsInABucket(t *testing.T) {
 		build := c.run("recursive-related-bundles", "complete", map[string]any{"parent_bundle_image": c.bundle("parent:v1", nested)})
 		if list := c.list(build, "nested-bundles"); !slices.Contains(list, nested) {
 			t.Errorf("the artifact has %v, without %s", list, nested)
+		}
+
+		// One that comes to an end too early does not look like a short one.
+		s3.Break(func(r *http.Request) coretest.S3Fault {
+			if strings.Contains(r.URL.Path, "/artifact/") {
+				return coretest.S3Truncation
+			}
+			return coretest.S3Fine
+		})
+		defer s3.Break(nil)
+		response, err := http.Get(fmt.Sprintf("%s/api/v1/builds/%v/nested-bundles", c.url, build["id"]))
+		if err == nil {
+			_, err = io.ReadAll(response.Body)
+			response.Body.Close()
+		}
+		if err == nil {
+			t.Error("a part of an artifact passed for the whole")
 		}
 	})
 

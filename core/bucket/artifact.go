@@ -20,14 +20,14 @@ const (
 	// allows 10,000 parts, so a larger artifact gets larger ones.
 	partSize = 8 << 20
 	maxParts = 10_000
-	// partTime bounds one try to send a part.
+	// partTime bounds how long sending a part may take, with what is repeated.
 	partTime = 2 * time.Minute
 )
 
 // errTooLong ends the reading of an artifact that is too long.
 var errTooLong = errors.New("too long")
 
-// Put stores or replaces an artifact, whole or not at all. It keeps one part
+// Put stores or replaces an artifact, whole or not at all. It keeps a part or two
 // of the content in memory, however long that is.
 func (f *Files) Put(ctx context.Context, request int64, name string, content io.Reader) error {
 	if err := core.CheckArtifactName(name); err != nil {
@@ -92,9 +92,10 @@ type parts struct {
 	last bool
 }
 
-// next puts the next part in the place of the one before.
+// next reads the next part. It does not overwrite the one before, which a
+// connection that has failed may still read.
 func (p *parts) next() error {
-	p.Reset()
+	p.Buffer = bytes.Buffer{}
 	_, err := io.CopyN(&p.Buffer, p.content, p.size)
 	if errors.Is(err, io.EOF) {
 		p.last = true
@@ -126,20 +127,25 @@ func (f *Files) sendParts(ctx context.Context, key, upload string, p *parts) err
 	return err
 }
 
-// send stores an object with one call.
-func (f *Files) send(ctx context.Context, key string, data []byte, o minio.PutObjectOptions, limit time.Duration) (minio.UploadInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+// send stores an object with one call, which is repeated if it fails.
+func (f *Files) send(ctx context.Context, key string, data []byte, o minio.PutObjectOptions, limit time.Duration) (info minio.UploadInfo, err error) {
 	// The library's other way, a sum for each piece, sends an empty object without
 	// its length, which services refuse.
 	o.DisableContentSha256 = true
-	return f.client.PutObject(ctx, f.bucket, key, bytes.NewReader(data), int64(len(data)), "", sum(data), o)
+	err = repeat(ctx, limit, func(ctx context.Context) error {
+		info, err = f.sender.PutObject(ctx, f.bucket, key, bytes.NewReader(data), int64(len(data)), "", sum(data), o)
+		return err
+	})
+	return info, err
 }
 
 func (f *Files) sendPart(ctx context.Context, key, upload string, number int, data []byte) (minio.CompletePart, error) {
-	ctx, cancel := context.WithTimeout(ctx, partTime)
-	defer cancel()
-	part, err := f.client.PutObjectPart(ctx, f.bucket, key, upload, number, bytes.NewReader(data), int64(len(data)), minio.PutObjectPartOptions{Sha256Hex: sum(data), DisableContentSha256: true})
+	var part minio.ObjectPart
+	err := repeat(ctx, partTime, func(ctx context.Context) (err error) {
+		part, err = f.sender.PutObjectPart(ctx, f.bucket, key, upload, number, bytes.NewReader(data), int64(len(data)),
+			minio.PutObjectPartOptions{Sha256Hex: sum(data), DisableContentSha256: true})
+		return err
+	})
 	return minio.CompletePart{PartNumber: number, ETag: part.ETag}, err
 }
 

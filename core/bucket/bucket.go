@@ -41,7 +41,10 @@ type Options struct {
 // Files keeps per request an object for each artifact, and a sequence of
 // objects for the log. It is safe for concurrent use, also by several processes.
 type Files struct {
-	client               minio.Core
+	client minio.Core
+	// sender makes calls with a body, once. The library would rewind the body
+	// while the connection that has failed may still read it.
+	sender               minio.Core
 	bucket, prefix       string
 	accessKey, secretKey string
 	maxSize              int64
@@ -71,17 +74,20 @@ func Open(o Options) (*Files, error) {
 	if transport == nil {
 		transport = newTransport()
 	}
-	client, err := minio.NewCore(host, &minio.Options{
-		Creds: newCredentials(o), Secure: secure, Region: o.Region, Transport: transport, MaxRetries: attempts,
-	})
-	if err != nil {
-		return nil, sdk.Errorf(sdk.Invalid, "bucket %s at %s: %v", o.Bucket, host, err)
-	}
-	return &Files{
-		client: *client, bucket: o.Bucket, prefix: o.Prefix,
-		accessKey: o.AccessKey.Reveal(), secretKey: o.SecretKey.Reveal(),
+	options := minio.Options{Creds: newCredentials(o), Secure: secure, Region: o.Region, Transport: transport}
+	f := &Files{
+		bucket: o.Bucket, prefix: o.Prefix, accessKey: o.AccessKey.Reveal(), secretKey: o.SecretKey.Reveal(),
 		maxSize: o.MaxSize, maxLog: core.MaxLog,
-	}, nil
+	}
+	for client, tries := range map[*minio.Core]int{&f.client: attempts, &f.sender: 1} {
+		options.MaxRetries = tries
+		opened, err := minio.NewCore(host, &options)
+		if err != nil {
+			return nil, sdk.Errorf(sdk.Invalid, "bucket %s at %s: %v", o.Bucket, host, err)
+		}
+		*client = *opened
+	}
+	return f, nil
 }
 
 // endpoint returns the host of the service, and whether it speaks TLS.

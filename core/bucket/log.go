@@ -34,7 +34,7 @@ const (
 	maxPending = 1 << 20
 	// retryAfter is the pause before a bucket that does not answer is tried again.
 	retryAfter = time.Second
-	// flushTime bounds one try to send what was written, and therefore how long
+	// flushTime bounds how long sending what was written may take, and therefore how long
 	// a bucket that hangs keeps a writer, or Close, waiting.
 	flushTime = 3 * time.Second
 	// writerKey names the metadata that tell whose a segment is.
@@ -289,13 +289,12 @@ func (f *Files) segment(request int64, number int) string {
 // lastSegment returns the number of a log's last segment, or 0, and the length of
 // all of them.
 func (f *Files) lastSegment(ctx context.Context, request int64) (last int, size int64, err error) {
-	for try := 1; ; try++ {
+	// The library does not repeat a call whose answer was cut short.
+	err = repeat(ctx, callTime, func(ctx context.Context) error {
 		last, size, err = f.segments(ctx, request)
-		// The library does not repeat a call whose answer was cut short.
-		if err == nil || status(err) != 0 || ctx.Err() != nil || try == attempts {
-			return last, size, err
-		}
-	}
+		return err
+	})
+	return last, size, err
 }
 
 func (f *Files) segments(ctx context.Context, request int64) (last int, size int64, err error) {

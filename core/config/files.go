@@ -18,17 +18,30 @@ import (
 // there, and that the plugins are what their checksums say. It does not
 // replace the roster's own check of the very file that it executes.
 func (c *Config) CheckFiles() Diagnostics {
-	r := &reporter{source: c.source}
+	found := c.CheckNamedFiles()
 	for _, p := range c.Plugins {
 		if p.Enabled {
-			c.checkBinary(p, r)
+			found = append(found, c.CheckProgram(p)...)
 		}
 	}
+	return found.Sorted()
+}
+
+// CheckNamedFiles is the part of CheckFiles that is not about plugins.
+func (c *Config) CheckNamedFiles() Diagnostics {
+	r := &reporter{source: c.source}
 	for _, f := range c.namedFiles() {
 		if err := readable(f.path); err != nil {
 			r.errorf(f.at, "Missing file", "The file %s cannot be used: %v. Make it, or correct %s.", f.shown, err, f.setting)
 		}
 	}
+	return r.found.Sorted()
+}
+
+// CheckProgram is the part of CheckFiles that is about one plugin.
+func (c *Config) CheckProgram(p *Plugin) Diagnostics {
+	r := &reporter{source: c.source}
+	c.checkBinary(p, r)
 	return r.found.Sorted()
 }
 

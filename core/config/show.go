@@ -105,3 +105,47 @@ func mask(secret, how string) string {
 	}
 	return u.String()
 }
+
+// Redact masks in a text the secrets of the engine's own settings, and the
+// passwords in addresses, for the words of others that might quote one. What a
+// plugin says of its settings is redacted by Rejected.
+func (c *Config) Redact(text string) string {
+	for _, secret := range secretsIn(reflect.ValueOf(c), nil) {
+		text = strings.ReplaceAll(text, secret, masked)
+	}
+	return text
+}
+
+// secretsIn adds the secrets of a value, and after each address its password, as
+// it is and as the address has it.
+func secretsIn(v reflect.Value, found []string) []string {
+	if v.Type() == secretType {
+		text := v.String()
+		if text != "" {
+			found = append(found, text)
+		}
+		if u, err := url.Parse(text); err == nil && u.User != nil {
+			if password, _ := u.User.Password(); password != "" {
+				found = append(found, password, url.QueryEscape(password), url.PathEscape(password))
+			}
+		}
+		return found
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return secretsIn(v.Elem(), found)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			found = secretsIn(v.Index(i), found)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				found = secretsIn(v.Field(i), found)
+			}
+		}
+	}
+	return found
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/sdk"
@@ -85,10 +86,18 @@ func (i *Images) ReaderSpec(spec string) string {
 }
 
 // Session returns registry access that prefers a request's own credentials.
-func (i *Images) Session(grants []sdk.Grant) core.ImageSession {
+func (i *Images) Session(grants []sdk.Grant) core.ImageSession { return i.open(grants) }
+
+func (i *Images) open(grants []sdk.Grant) *session {
 	s := &session{options: i.options.Load(), grants: grants}
 	s.client = i.client.WithAccess(func(_ context.Context, spec string) (sdk.Access, error) { return s.Access(spec) })
 	return s
+}
+
+// TryPush finds out whether builds may be pushed, with the engine's own
+// credentials, and leaves nothing in the registry. The time is the registry's.
+func (i *Images) TryPush(ctx context.Context) (clock time.Time, err error) {
+	return i.open(nil).client.TryPush(ctx, i.BuildRepository())
 }
 
 type session struct {

@@ -169,7 +169,7 @@ func (p *process) start(ctx context.Context) (*host.Plugin, error) {
 // prepare configures and starts what was launched.
 func (p *process) prepare(ctx context.Context, live *host.Plugin) error {
 	description := live.Describe()
-	if err := offers(description, p.spec); err != nil {
+	if err := Offers(description, p.spec); err != nil {
 		return err
 	}
 	values, err := p.spec.Values(description.Schema)
@@ -189,8 +189,8 @@ func (p *process) prepare(ctx context.Context, live *host.Plugin) error {
 	return live.Start(ctx, self)
 }
 
-// offers checks that the program is what its block says it may be.
-func offers(d *host.Description, spec Spec) error {
+// Offers checks that the program is what its block says it may be.
+func Offers(d *host.Description, spec Spec) error {
 	has := map[Kind]bool{
 		KindHandler: len(d.Handlers) > 0, KindGate: d.Gate, KindNotifier: d.Notifier,
 		KindCustomizer: len(d.Customizers) > 0, KindBuilder: d.Builder, KindService: d.Service,

@@ -109,12 +109,23 @@ func Open(o Options) (*Queue, error) {
 	return q, nil
 }
 
-// Ping reports whether Redis answers.
+// Ping reports whether Redis answers: an error is Denied if it refuses the
+// credentials, and Unavailable else.
 func (q *Queue) Ping(ctx context.Context) error {
 	if err := q.redis.Ping(ctx).Err(); err != nil {
-		return sdk.Errorf(sdk.Unavailable, "redis does not answer: %v", err)
+		return unanswered(err)
 	}
 	return nil
+}
+
+// unanswered gives an error of Redis its code.
+func unanswered(err error) error {
+	for _, refusal := range []string{"WRONGPASS", "NOAUTH", "NOPERM"} {
+		if redis.HasErrorPrefix(err, refusal) {
+			return sdk.Errorf(sdk.Denied, "redis refuses the credentials: %v", err)
+		}
+	}
+	return sdk.Errorf(sdk.Unavailable, "redis does not answer: %v", err)
 }
 
 // Close ends the connection, and the embedded Redis with all that it holds.

@@ -32,6 +32,10 @@ type dialect struct {
 	lockSchema string
 	// hasTable counts the tables of the name $1.
 	hasTable string
+	// system asks for the version, and clock for the time in seconds, 0 where that
+	// is this machine's. refusal asks why this user may not write: "" if it may;
+	// it is empty where a file's permissions tell.
+	system, clock, refusal string
 	// forUpdate ends a query that locks the rows it reads.
 	forUpdate string
 	// laneLock takes a lock on the name $1 until the transaction ends; empty where
@@ -57,6 +61,8 @@ var sqliteDialect = &dialect{
 		" <given id>", "",
 	),
 	hasTable:    `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = $1`,
+	system:      `SELECT sqlite_version()`,
+	clock:       `SELECT 0.0`,
 	unavailable: sqliteUnavailable,
 }
 
@@ -74,8 +80,17 @@ var postgresDialect = &dialect{
 		" <clustered>", "",
 		" <given id>", " OVERRIDING SYSTEM VALUE",
 	),
-	lockSchema:  `SELECT pg_advisory_xact_lock(5277655813324800)`,
-	hasTable:    `SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = current_schema() AND tablename = $1`,
+	lockSchema: `SELECT pg_advisory_xact_lock(5277655813324800)`,
+	hasTable:   `SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = current_schema() AND tablename = $1`,
+	system:     `SELECT split_part(current_setting('server_version'), ' ', 1)`,
+	clock:      `SELECT extract(epoch FROM clock_timestamp())::float8`,
+	refusal: `SELECT CASE
+		WHEN pg_is_in_recovery() THEN 'it is a standby, which only reads'
+		WHEN current_setting('default_transaction_read_only') = 'on' THEN 'its transactions are read-only (default_transaction_read_only)'
+		WHEN current_schema() IS NULL THEN 'the user ' || current_user || ' has no schema in its search_path'
+		WHEN NOT has_schema_privilege(current_schema(), 'CREATE') THEN 'the user ' || current_user || ' may not create tables in the schema ' || current_schema()
+		WHEN to_regclass('requests') IS NOT NULL AND NOT has_table_privilege(to_regclass('requests'), 'INSERT, UPDATE') THEN 'the user ' || current_user || ' may not write the table requests'
+		ELSE '' END`,
 	forUpdate:   ` FOR UPDATE`,
 	laneLock:    `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`,
 	unavailable: postgresUnavailable,
@@ -219,15 +234,10 @@ func transact(ctx context.Context, db *sql.DB, options *sql.TxOptions, run opera
 }
 
 // openSQLite opens a database file, which is created if it does not exist.
-// Its name is all after "sqlite:", less the two slashes of an empty host.
 func openSQLite(name string, readers int) (writer, reader *sql.DB, err error) {
-	name = strings.TrimPrefix(name, "//")
-	if name == "" {
-		return nil, nil, sdk.Errorf(sdk.Invalid, "database address: sqlite: names no file")
-	}
-	name, err = filepath.Abs(name)
+	name, err = sqlitePath(name)
 	if err != nil {
-		return nil, nil, sdk.Errorf(sdk.Invalid, "database file %s: %v", name, err)
+		return nil, nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return nil, nil, sdk.Errorf(sdk.Unavailable, "database directory: %v", err)

@@ -19,16 +19,9 @@ func (c *Client) attempt(ctx context.Context, subject string, step func(context.
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		var final *sdk.Error
-		if errors.As(err, &final) {
-			return final
-		}
-		v := judge(err)
+		v, final := settle(ctx, subject, err)
 		if !v.passing {
-			return sdk.Errorf(v.code, "%s: %s", subject, v.cause)
+			return final
 		}
 		if n == c.attempts {
 			return sdk.Errorf(sdk.Unavailable, "%s: %s (tried %d times); try again later", subject, v.cause, n)
@@ -38,6 +31,20 @@ func (c *Client) attempt(ctx context.Context, subject string, step func(context.
 		}
 		wait = min(2*wait, c.maxBackoff)
 	}
+}
+
+// settle judges the error of a step, and returns what to tell of it if there is
+// no other attempt.
+func settle(ctx context.Context, subject string, err error) (verdict, error) {
+	if ctx.Err() != nil {
+		return verdict{}, context.Cause(ctx)
+	}
+	var known *sdk.Error
+	if errors.As(err, &known) {
+		return verdict{}, known
+	}
+	v := judge(err)
+	return v, sdk.Errorf(v.code, "%s: %s", subject, v.cause)
 }
 
 // jitter keeps clients that failed together from coming back together.

@@ -1,5 +1,6 @@
 // Command iib is the engine, and the command line for those who use it:
-// `iib server` accepts and runs requests, `iib worker` runs them, `iib validate` checks iib.hcl, and the
+// `iib server` accepts and runs requests, `iib worker` runs them, `iib validate` checks iib.hcl, `iib doctor` all that
+// the engine needs, and the
 // client verbs submit and follow requests.
 package main
 
@@ -68,7 +69,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
-	root.AddCommand(newServerCommand(), newWorkerCommand(), newValidateCommand(), newSweepCommand(), newPluginCommand(), newTokenCommand())
+	root.AddCommand(newServerCommand(), newWorkerCommand(), newValidateCommand(), newDoctorCommand(), newSweepCommand(), newPluginCommand(), newTokenCommand())
 	root.AddCommand(newClientCommands()...)
 	root.AddCommand(newNotifierCommand(), newEventsCommand())
 	judgeArguments(root)

@@ -61,12 +61,30 @@ func (s *server) probeRegistry(ctx context.Context) error {
 
 func (s *server) probeDisk(context.Context) error {
 	dir := s.config.Load().Server.DataDir
-	var stat unix.Statfs_t
-	if err := unix.Statfs(dir, &stat); err != nil {
+	disk, err := diskOf(dir)
+	if err == nil {
+		err = disk.enough()
+	}
+	if err != nil {
 		return fmt.Errorf("data directory %s: %w", dir, err)
 	}
-	if free := stat.Bavail * uint64(stat.Bsize); free < leastFree {
-		return fmt.Errorf("data directory %s has %d MiB free, and %d are needed", dir, free>>20, leastFree>>20)
+	return nil
+}
+
+// disk is the file system that a directory is on.
+type disk struct{ unix.Statfs_t }
+
+func diskOf(dir string) (disk, error) {
+	var d disk
+	return d, unix.Statfs(dir, &d.Statfs_t)
+}
+
+// free is how many bytes others than root may still write.
+func (d disk) free() uint64 { return d.Bavail * uint64(d.Bsize) }
+
+func (d disk) enough() error {
+	if free := d.free(); free < leastFree {
+		return fmt.Errorf("%d MiB are free, and %d are needed", free>>20, leastFree>>20)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	if err != nil {
 		return err
 	}
-	return handler.Handle(ctx, job)
+	return h.process.ended(ctx, live, handler.Handle(ctx, job))
 }
 
 func (h *handler) Accept(ctx context.Context, sub *sdk.Submission) error {
@@ -71,14 +71,14 @@ func (p *process) call(ctx context.Context, do func(context.Context, *host.Plugi
 	}
 	timeout := p.spec.Timeout
 	if timeout <= 0 {
-		return do(ctx, live)
+		return p.ended(ctx, live, do(ctx, live))
 	}
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err = do(bounded, live); err != nil && ctx.Err() == nil && passed(bounded) {
 		return sdk.Errorf(sdk.Unavailable, "plugin %s did not answer within %s", p.spec.Name, timeout)
 	}
-	return err
+	return p.ended(ctx, live, err)
 }
 
 // passed reports whether a context's deadline is over. Its timer may be a moment
@@ -120,7 +120,7 @@ func (n notifier) Notify(ctx context.Context, event *sdk.Event) error {
 const exitWait = time.Second
 
 // ended tells a call during which the process ended from others that got no
-// answer.
+// answer, and how it ended: a limit that it passed is named.
 func (p *process) ended(ctx context.Context, live *host.Plugin, err error) error {
 	if sdk.ReasonOf(err) != sdk.ReasonNoAnswer {
 		return err

@@ -71,7 +71,7 @@ func serve(t *testing.T, q *Queue, w *worker, specs ...Spec) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- q.Serve(ctx, specs, w.run) }()
+	go func() { served <- q.Serve(ctx, specs, nil, w.run) }()
 	return sync.OnceFunc(func() {
 		cancel()
 		if err := <-served; err != nil {

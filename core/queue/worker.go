@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,43 +28,101 @@ type Spec struct {
 // The context of run is ctx, not asynq's: asynq gives up on a task whose
 // context has ended without waiting for it.
 //
+// What comes out of changes replaces specs. A queue that is changed gets a new
+// number at once: what ran on it goes on, and does not count. One that is gone is
+// served no longer, but for what runs.
+//
 // asynq bounds concurrency per server, so each queue is a server of its own.
-func (q *Queue) Serve(ctx context.Context, specs []Spec, run func(ctx context.Context, d core.Dispatch, pass func())) error {
-	servers := make([]*asynq.Server, 0, len(specs))
-	stop := func() {
-		var wg sync.WaitGroup
-		for _, server := range servers {
-			wg.Go(server.Shutdown)
-		}
-		wg.Wait()
+func (q *Queue) Serve(ctx context.Context, specs []Spec, changes <-chan []Spec, run Run) error {
+	s := &serving{queue: q, ctx: ctx, run: run, servers: make(map[Spec]*asynq.Server)}
+	defer s.stop()
+	if err := s.apply(specs); err != nil {
+		return err
 	}
-	for _, spec := range specs {
-		server := asynq.NewServerFromRedisClient(q.redis, asynq.Config{
-			Concurrency:       spec.Concurrency,
-			Queues:            map[string]int{queueName(spec.Name): 1},
-			TaskCheckInterval: q.options.Poll,
-			// A request's own deadline ends it; the engine hands it back on shutdown.
-			ShutdownTimeout: time.Hour,
-			Logger:          quietLogger{q.options.Logger},
-			LogLevel:        asynq.WarnLevel,
-		})
-		handler := asynq.HandlerFunc(func(_ context.Context, task *asynq.Task) error {
-			d, err := decode(task.Payload())
-			if err != nil {
-				return fmt.Errorf("decode the payload of a task: %w", asynq.SkipRetry)
-			}
-			run(ctx, d, func() { q.pass(ctx, spec.Name, task.Payload()) })
+	for {
+		select {
+		case <-ctx.Done():
 			return nil
-		})
-		if err := server.Start(handler); err != nil {
-			stop()
-			return sdk.Errorf(sdk.Unavailable, "serve queue %s: %v", spec.Name, err)
+		case specs := <-changes:
+			if err := s.apply(specs); err != nil {
+				q.options.Logger.Error("some queues are served as before", "err", err)
+			}
 		}
-		servers = append(servers, server)
 	}
-	<-ctx.Done()
-	stop()
+}
+
+// Run runs the request of a dispatch, or passes it.
+type Run func(ctx context.Context, d core.Dispatch, pass func())
+
+// serving is what Serve has begun.
+type serving struct {
+	queue   *Queue
+	ctx     context.Context
+	run     Run
+	servers map[Spec]*asynq.Server
+	// ending are the servers that wait for what runs on them.
+	ending sync.WaitGroup
+}
+
+// apply starts the servers that specs add, and then ends those that they lack. A
+// new one that cannot be started leaves the others as they are.
+func (s *serving) apply(specs []Spec) error {
+	for _, spec := range specs {
+		if s.servers[spec] != nil {
+			continue
+		}
+		server, err := s.start(spec)
+		if err != nil {
+			return err
+		}
+		s.servers[spec] = server
+	}
+	for spec, server := range s.servers {
+		if !slices.Contains(specs, spec) {
+			delete(s.servers, spec)
+			s.end(server)
+		}
+	}
 	return nil
+}
+
+func (s *serving) start(spec Spec) (*asynq.Server, error) {
+	q := s.queue
+	server := asynq.NewServerFromRedisClient(q.redis, asynq.Config{
+		Concurrency:       spec.Concurrency,
+		Queues:            map[string]int{queueName(spec.Name): 1},
+		TaskCheckInterval: q.options.Poll,
+		// A request's own deadline ends it; the engine hands it back on shutdown.
+		ShutdownTimeout: time.Hour,
+		Logger:          quietLogger{q.options.Logger},
+		LogLevel:        asynq.WarnLevel,
+	})
+	handler := asynq.HandlerFunc(func(_ context.Context, task *asynq.Task) error {
+		d, err := decode(task.Payload())
+		if err != nil {
+			return fmt.Errorf("decode the payload of a task: %w", asynq.SkipRetry)
+		}
+		s.run(s.ctx, d, func() { q.pass(s.ctx, spec.Name, task.Payload()) })
+		return nil
+	})
+	if err := server.Start(handler); err != nil {
+		return nil, sdk.Errorf(sdk.Unavailable, "serve queue %s: %v", spec.Name, err)
+	}
+	return server, nil
+}
+
+// end lets a server take nothing more, at once, and end when nothing runs on it.
+func (s *serving) end(server *asynq.Server) {
+	server.Stop()
+	s.ending.Go(server.Shutdown)
+}
+
+// stop ends all servers and waits for what runs.
+func (s *serving) stop() {
+	for _, server := range s.servers {
+		s.ending.Go(server.Shutdown)
+	}
+	s.ending.Wait()
 }
 
 // pass tells the workers of a queue again what one of them was told. If that

@@ -120,10 +120,13 @@ func (p *process) ending(err error) error {
 	var known story
 	p.tell(func(s *story) { known = *s })
 	limit := p.command.Limits.CPUTime
+	// The kernel ends a process by a count that is a little ahead of the one that
+	// it tells afterwards.
+	almost := limit - limit/20
 	switch used := state.UserTime() + state.SystemTime(); {
 	case known.excess != "":
 		return fmt.Errorf("%s; %s", state, known.excess)
-	case limit > 0 && used >= limit:
+	case limit > 0 && used >= almost:
 		return fmt.Errorf("%s; it has used %v of processor time and may have %v", state, used.Round(time.Millisecond), limit)
 	}
 	return fmt.Errorf("%s", state)

@@ -34,7 +34,7 @@ func startCluster(t testing.TB, workers int, extra string) *cluster {
 }
 
 // startClusterWith starts a cluster whose artifacts block is in extra.
-func startClusterWith(t *testing.T, workers int, extra string) *cluster {
+func startClusterWith(t testing.TB, workers int, extra string) *cluster {
 	t.Helper()
 	postgres, redis := coretest.StartPostgres(t), coretest.StartRedis(t)
 	bin, err := binaries()

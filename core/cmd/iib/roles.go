@@ -123,7 +123,7 @@ func (s *server) runQueues(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return s.queue.Serve(ctx, queueSpecs(s.config.Load(), s.roles.queues), func(ctx context.Context, d core.Dispatch, pass func()) {
+	return s.queue.Serve(ctx, queueSpecs(s.config.Load(), s.roles.queues), s.queueChanges, func(ctx context.Context, d core.Dispatch, pass func()) {
 		if !s.engine.Reachable(ctx) {
 			pass()
 			s.engine.AwaitStore(ctx)
@@ -131,6 +131,16 @@ func (s *server) runQueues(ctx context.Context) error {
 		}
 		s.engine.Run(s.tracer.Continue(ctx, d.Trace), d.Request)
 	})
+}
+
+// changeQueues has runQueues go on with the queues of a configuration. Only the
+// newest one matters to it.
+func (s *server) changeQueues(c *config.Config) {
+	select {
+	case <-s.queueChanges:
+	default:
+	}
+	s.queueChanges <- queueSpecs(c, s.roles.queues)
 }
 
 func queueNames(c *config.Config) []string {

@@ -116,22 +116,24 @@ type server struct {
 	listener net.Listener
 	// url is where the API answers, and address what it listens at; address is
 	// empty in a process without it.
-	url, address  string
-	store         *store.Store
-	queue         *queue.Queue
-	files         core.Files
-	images        *images.Images
-	roster        *plugin.Roster
-	engine        *engine.Engine
-	http          *http.Server
-	own           *listeners // of services
+	url, address string
+	store        *store.Store
+	queue        *queue.Queue
+	files        core.Files
+	images       *images.Images
+	roster       *plugin.Roster
+	engine       *engine.Engine
+	http         *http.Server
+	own          *listeners // of services
+	// queueChanges has room for the queues of one reload.
+	queueChanges  chan []queue.Spec
 	sockets, work *ownDir
 }
 
 // newServer opens everything, from the ground up. What it opened is closed
 // again if a later part fails.
 func newServer(ctx context.Context, c *config.Config, r duties, logs io.Writer) (*server, error) {
-	s := &server{roles: r, log: newLogger(c, logs)}
+	s := &server{roles: r, log: newLogger(c, logs), queueChanges: make(chan []queue.Spec, 1)}
 	s.config.Store(c)
 	if err := s.open(ctx, c, r); err != nil {
 		s.close()
@@ -341,6 +343,8 @@ func (s *server) reload(ctx context.Context, path string, stderr io.Writer) {
 		s.log.Error("registries", "err", err)
 	}
 	s.apply(ctx, next)
+	// The plugins come first: they may be what the requests of a new queue need.
+	s.changeQueues(next)
 	if err := s.openServices(next); err != nil {
 		s.log.Error("some services do not answer on addresses of their own", "err", err)
 	}

@@ -1,6 +1,6 @@
 // Command actor is a plugin that behaves as the last part of its file's name
 // says: a gate and a notifier, good or hostile, a handler that asks the
-// gates, and one that writes a log.
+// gates, one that writes a log, and one that takes more than it may.
 package main
 
 import (
@@ -40,6 +40,8 @@ func main() {
 		serve.Plugin(sdk.Plugin{Name: name, Handlers: handlers})
 	case "scribe":
 		serve.Plugin(sdk.Plugin{Name: name, Handlers: map[string]sdk.Handler{"lines": scribe{}}})
+	case "greedy":
+		serve.Plugin(sdk.Plugin{Name: name, Handlers: map[string]sdk.Handler{"take": greedy{}}})
 	default:
 		a := actor(role)
 		serve.Plugin(sdk.Plugin{Name: name, Gate: a, Notifier: a})
@@ -68,6 +70,30 @@ func (scribe) Handle(ctx context.Context, job *sdk.Job) error {
 		}
 	}
 	return nil
+}
+
+// greedy takes what it is told to until something stops it.
+type greedy struct{}
+
+func (greedy) Handle(_ context.Context, job *sdk.Job) error {
+	var p struct{ What string }
+	if err := job.Decode(&p); err != nil {
+		return err
+	}
+	var memory [][]byte
+	var files []*os.File
+	for {
+		switch p.What {
+		case "memory":
+			memory = append(memory, bytes.Repeat([]byte("x"), 1<<20))
+		case "files":
+			file, err := os.Open(os.DevNull)
+			if err != nil {
+				return fmt.Errorf("after %d files: %w", len(files), err)
+			}
+			files = append(files, file)
+		}
+	}
 }
 
 type actor string

@@ -20,6 +20,9 @@ type Request struct {
 	Arches []string
 	// Fields are the type's representation keys.
 	Fields map[string]json.RawMessage
+	// TakeOvers counts the attempts that ended with their worker: it died, or
+	// lost the database for longer than its lease.
+	TakeOvers int
 	// Epoch counts the claims; a write with an older epoch is refused.
 	Epoch int64
 	// Worker holds the claim until Lease, both zero when nobody does.

@@ -54,7 +54,7 @@ type Requests interface {
 // Claims is how workers share the requests.
 type Claims interface {
 	// Claim gives the request to a worker until lease from now, and counts an
-	// attempt. It is a Conflict while an earlier claim's lease runs, be it the
+	// attempt; if an earlier claim is dead, it counts a take-over too. It is a Conflict while an earlier claim's lease runs, be it the
 	// same worker's, before NotBefore, while an earlier request of its lane has
 	// not ended, or when the request itself has (ReasonFinal). Leases are watched and not compared with clocks: where
 	// several processes share a store, each waits a whole lease from when it
@@ -72,7 +72,7 @@ type Claims interface {
 	Secrets(ctx context.Context, claim Claim) (map[string]sdk.Secret, []sdk.Grant, error)
 	// Runnable returns requests in progress that nobody holds, oldest first, of
 	// a lane the first alone: those that a queue should know of. It is what rebuilds a lost queue. It
-	// also ends dead claims; called again and again, at least twice a lease, by
+	// also ends dead claims, which counts a take-over of each; called again and again, at least twice a lease, by
 	// any process, it makes their requests claimable by all.
 	Runnable(ctx context.Context, after int64, limit int) ([]Dispatch, error)
 }

@@ -91,8 +91,30 @@ func testClaims(t *testing.T, open func(t *testing.T) core.Store) {
 		}
 		wantFenced(t, s, stale, "")
 		s.change(fresh, &core.Change{State: core.InProgress, Reason: "by w2"})
-		if got := s.request(r.ID); got.Worker != "w2" || got.Attempt != 2 {
+		if got := s.request(r.ID); got.Worker != "w2" || got.Attempt != 2 || got.TakeOvers != 1 {
 			t.Errorf("got %+v", got)
+		}
+	})
+
+	t.Run("take-overs are counted, and nothing else is one", func(t *testing.T) {
+		s := start(t, open)
+		r := s.one()
+		s.claim(r.ID, "w1", 20*time.Millisecond)
+		s.claim(s.one().ID, "w1", time.Hour)
+		wait(t, "the request to be runnable again", func() bool { return len(s.runnable()) == 1 })
+		if got := s.request(r.ID); got.Attempt != 1 || got.TakeOvers != 1 {
+			t.Errorf("when its worker is known to be dead: %+v", got)
+		}
+		for range 2 {
+			if err := s.Release(t.Context(), s.claim(r.ID, "w2", time.Hour), 0, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Release(t.Context(), s.claim(r.ID, "w2", time.Hour), 0, true); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.request(r.ID); got.Attempt != 3 || got.TakeOvers != 1 {
+			t.Errorf("after it was handed back: %+v", got)
 		}
 	})
 

@@ -31,6 +31,9 @@ func (m *Memory) Claim(_ context.Context, id int64, worker string, lease time.Du
 	case !m.turnInLane(r):
 		return nil, core.Claim{}, sdk.Errorf(sdk.Conflict, "request %d waits for others in its lane", id)
 	}
+	if r.Worker != "" {
+		r.TakeOvers++
+	}
 	r.Worker, r.NotBefore = text(worker), time.Time{}
 	r.extend(now, lease)
 	r.Epoch++
@@ -107,6 +110,7 @@ func (m *Memory) Runnable(_ context.Context, after int64, limit int) ([]core.Dis
 			if now.Before(r.expires) {
 				continue
 			}
+			r.TakeOvers++
 			r.free()
 		}
 		if !m.turnInLane(r) {

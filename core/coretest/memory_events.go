@@ -51,7 +51,7 @@ func (m *Memory) event(sequence int64) core.Event {
 // tellRequest adds the event of a request's newest state.
 func (m *Memory) tellRequest(r *memoryRequest) {
 	snapshot := r.copy(false)
-	snapshot.Attempt, snapshot.Epoch, snapshot.CancelReason = 0, 0, ""
+	snapshot.Attempt, snapshot.TakeOvers, snapshot.Epoch, snapshot.CancelReason = 0, 0, 0, ""
 	snapshot.Worker, snapshot.Lease, snapshot.NotBefore = "", time.Time{}, time.Time{}
 	m.events = append(m.events, core.Event{
 		Sequence: int64(len(m.events)) + 1,

@@ -30,6 +30,10 @@ var (
 // of a dead one.
 const handBackTime = 10 * time.Second
 
+// maxTakeOvers is how many workers may die over one request before it counts as
+// what kills them.
+const maxTakeOvers = 5
+
 // run is one attempt at a request.
 type run struct {
 	engine   *Engine
@@ -164,6 +168,11 @@ func (r *run) handle(ctx context.Context) error {
 	if r.log, err = openLog(ctx, e.Logs, r.request.ID); err != nil {
 		return err
 	}
+	if r.request.TakeOvers >= maxTakeOvers {
+		return sdk.Errorf(sdk.Internal, "the worker died %d times while it ran this request, so it is not run again: "+
+			"look into the log of worker and system for the reason, such as a lack of memory, remove it, and submit the request again",
+			r.request.TakeOvers)
+	}
 	r.log.line(sdk.LevelInfo, fmt.Sprintf("attempt %d on worker %s with plugin %s", r.request.Attempt, e.Worker, r.handler.Plugin))
 	r.dir = filepath.Join(e.WorkDir, fmt.Sprintf("request-%d-%d", r.request.ID, r.claim.Epoch))
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
@@ -211,7 +220,7 @@ func (r *run) end(ctx context.Context, err error) {
 		return
 	}
 	if sdk.CodeOf(err) == sdk.Unavailable {
-		if attempts := r.settings.Queue(r.request.Queue).Attempts; r.request.Attempt < attempts {
+		if attempts := r.settings.Queue(r.request.Queue).Attempts; r.counted() < attempts {
 			r.retry(ctx, err, attempts)
 			return
 		}
@@ -226,12 +235,16 @@ func (r *run) lastLine(level sdk.Level, text string) {
 	r.log.close()
 }
 
+// counted is how many attempts count against the limit of the queue: those that
+// ended with their worker say nothing about the request.
+func (r *run) counted() int { return r.request.Attempt - r.request.TakeOvers }
+
 // retry hands the request back after a transient fault, to be tried again
 // after a pause that doubles with each attempt.
 func (r *run) retry(ctx context.Context, err error, attempts int) {
-	delay := min(time.Second<<(r.request.Attempt-1), time.Minute)
+	delay := min(time.Second<<(r.counted()-1), time.Minute)
 	reason := fmt.Sprintf("Attempt %d of %d ended by a transient fault and is repeated in %s: %s",
-		r.request.Attempt, attempts, delay, sentence(err.Error()))
+		r.counted(), attempts, delay, sentence(err.Error()))
 	r.lastLine(sdk.LevelWarn, reason)
 	r.write(ctx, func(ctx context.Context) error {
 		_, err := r.engine.Store.Change(ctx, r.claim, &core.Change{State: core.InProgress, Reason: reason})

@@ -30,7 +30,9 @@ func (s *Store) Claim(ctx context.Context, id int64, worker string, lease time.D
 			return err
 		}
 		b = beat{epoch: g.beat.epoch + 1, count: g.beat.count + 1}
-		err = t.exec(`UPDATE runs SET worker = $1, epoch = $2, beat = $3, attempt = attempt + 1,
+		// What had a worker until now had one that is dead.
+		err = t.exec(`UPDATE runs SET takeovers = takeovers + CASE WHEN worker <> '' THEN 1 ELSE 0 END,
+				worker = $1, epoch = $2, beat = $3, attempt = attempt + 1,
 				lease = $4, expires = $5, released = 0, not_before = 0 WHERE request = $6`,
 			worker, b.epoch, b.count, lease.Microseconds(), micros(t.now.Add(lease)), id)
 		if err != nil {
@@ -230,7 +232,7 @@ func (s *Store) openRuns(ctx context.Context, after int64, limit int) ([]openRun
 // takeAway ends a dead claim, and reports false if it has come to life.
 func (s *Store) takeAway(ctx context.Context, run openRun) (taken bool, err error) {
 	err = s.write(ctx, func(t *tx) error {
-		taken, err = t.affect(`UPDATE runs SET worker = '', lease = 0, expires = 0
+		taken, err = t.affect(`UPDATE runs SET takeovers = takeovers + 1, worker = '', lease = 0, expires = 0
 			WHERE request = $1 AND epoch = $2 AND beat = $3 AND open`, run.dispatch.Request, run.beat.epoch, run.beat.count)
 		return err
 	})

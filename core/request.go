@@ -30,6 +30,8 @@ type Request struct {
 	Lease  time.Time
 	// NotBefore delays the next attempt after a transient fault.
 	NotBefore time.Time
+	// Trace is the span of the submission, as Tracer.Carry gives it, or empty.
+	Trace string
 	// CancelReason is set when somebody asked for the request to end.
 	CancelReason string
 }
@@ -76,6 +78,8 @@ type NewRequest struct {
 	Grants  []sdk.Grant
 	// Reason is that of the first state.
 	Reason string
+	// Trace is the span of the submission, as Tracer.Carry gives it, or empty.
+	Trace string
 }
 
 // Change is a write to a request. Zero fields change nothing; all of it is

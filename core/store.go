@@ -15,6 +15,7 @@ type Store interface {
 	Submissions
 	Requests
 	Claims
+	Queues
 	Locks
 	Events
 	Deliveries
@@ -53,13 +54,19 @@ type Requests interface {
 
 // Claims is how workers share the requests.
 type Claims interface {
-	// Claim gives the request to a worker until lease from now, and counts an
+	// Claim gives a certain request to a worker until lease from now, and counts an
 	// attempt; if an earlier claim is dead, it counts a take-over too. It is a Conflict while an earlier claim's lease runs, be it the
 	// same worker's, before NotBefore, while an earlier request of its lane has
 	// not ended, or when the request itself has (ReasonFinal). Leases are watched and not compared with clocks: where
 	// several processes share a store, each waits a whole lease from when it
 	// first saw the claim.
 	Claim(ctx context.Context, id int64, worker string, lease time.Duration) (*Request, Claim, error)
+	// ClaimNext claims the request of a queue that is next, in fairness to all
+	// users: of those with the fewest requests running in the queue the one whom
+	// ClaimNext has served longest ago, and of that user's requests that nothing
+	// holds back the oldest. Those without a user are one user. It is NotFound if
+	// there is none; a dead claim's request counts from when Recover found it.
+	ClaimNext(ctx context.Context, queue, worker string, lease time.Duration) (*Request, Claim, error)
 	// Renew extends the lease. A Conflict means that the claim is lost.
 	Renew(ctx context.Context, claim Claim, lease time.Duration) error
 	// Release gives the claim back without an end, so that the request can be
@@ -70,11 +77,27 @@ type Claims interface {
 	Change(ctx context.Context, claim Claim, change *Change) (*Request, error)
 	// Secrets opens what was sealed for the request.
 	Secrets(ctx context.Context, claim Claim) (map[string]sdk.Secret, []sdk.Grant, error)
-	// Runnable returns requests in progress that nobody holds, oldest first, of
-	// a lane the first alone: those that a queue should know of. It is what rebuilds a lost queue. It
-	// also ends dead claims, which counts a take-over of each; called again and again, at least twice a lease, by
-	// any process, it makes their requests claimable by all.
-	Runnable(ctx context.Context, after int64, limit int) ([]Dispatch, error)
+}
+
+// Queues tells what waits for workers.
+type Queues interface {
+	// Queues returns the queues that have requests which have not ended, by
+	// name. They are what a lost queue is rebuilt from.
+	Queues(ctx context.Context) ([]QueueStanding, error)
+	// Recover ends dead claims, which counts a take-over of each. Called again
+	// and again, at least twice a lease, by any process, it makes their requests
+	// claimable by all.
+	Recover(ctx context.Context) error
+}
+
+// QueueStanding is how a queue stands.
+type QueueStanding struct {
+	Name string
+	// Running have a worker; Waiting have none.
+	Running, Waiting int64
+	// Ready are those of Waiting that may be started now: no pause and nobody in
+	// their lane is before them.
+	Ready int64
 }
 
 // Locks are names that one claim at a time may hold. A lock lives no longer
@@ -86,19 +109,6 @@ type Locks interface {
 	Lock(ctx context.Context, name string, claim Claim) error
 	// Unlock gives the name back; unlocking what one does not hold does nothing.
 	Unlock(ctx context.Context, name string, claim Claim) error
-}
-
-// Dispatch is a request that waits for a worker.
-type Dispatch struct {
-	Request int64
-	Queue   string
-	// Epoch makes the dispatch of one attempt distinguishable from the next.
-	Epoch int64
-	// Wait is how long the request must not be started yet.
-	Wait time.Duration
-	// Trace is the span of the submission, as Tracer.Carry gives it, or empty.
-	// The store does not keep it: a repeated dispatch has none.
-	Trace string
 }
 
 // Events reads the outbox.

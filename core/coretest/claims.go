@@ -101,7 +101,7 @@ func testClaims(t *testing.T, open func(t *testing.T) core.Store) {
 		r := s.one()
 		s.claim(r.ID, "w1", 20*time.Millisecond)
 		s.claim(s.one().ID, "w1", time.Hour)
-		wait(t, "the request to be runnable again", func() bool { return len(s.runnable()) == 1 })
+		wait(t, "the request to be runnable again", func() bool { return s.ready() == 1 })
 		if got := s.request(r.ID); got.Attempt != 1 || got.TakeOvers != 1 {
 			t.Errorf("when its worker is known to be dead: %+v", got)
 		}
@@ -182,7 +182,6 @@ func testClaims(t *testing.T, open func(t *testing.T) core.Store) {
 	})
 
 	t.Run("a release", func(t *testing.T) { testRelease(t, open) })
-	t.Run("the runnable requests", func(t *testing.T) { testRunnable(t, open) })
 	t.Run("a lane", func(t *testing.T) { testLanes(t, open) })
 }
 
@@ -200,21 +199,21 @@ func testLanes(t *testing.T, open func(t *testing.T) core.Store) {
 			_, _, err := s.Claim(t.Context(), id, "w", time.Hour)
 			wantCode(t, "Claim", err, sdk.Conflict, "")
 		}
-		wantSame(t, "runnable", s.runnable(), []int64{first, other, free})
+		wantSame(t, "ready", s.ready(), int64(3))
 		refused(second)
 		claim := s.claim(first, "w1", time.Hour)
 		refused(second)
-		wantSame(t, "runnable", s.runnable(), []int64{other, free})
+		wantSame(t, "ready", s.ready(), int64(2))
 		// One that waits for its next attempt is not overtaken.
 		if err := s.Release(t.Context(), claim, time.Hour, false); err != nil {
 			t.Fatal(err)
 		}
 		refused(second)
-		wantSame(t, "runnable", s.runnable(), []int64{first, other, free})
+		wantSame(t, "ready", s.ready(), int64(2))
 		if _, err := s.Cancel(t.Context(), first, "No."); err != nil {
 			t.Fatal(err)
 		}
-		wantSame(t, "runnable", s.runnable(), []int64{other, second, free})
+		wantSame(t, "ready", s.ready(), int64(3))
 		refused(third)
 		s.change(s.claim(second, "w2", time.Hour), &core.Change{State: core.Complete, Reason: "Done."})
 		s.claim(third, "w1", time.Hour)
@@ -328,13 +327,7 @@ func testRelease(t *testing.T, open func(t *testing.T) core.Store) {
 		}
 		_, _, err := s.Claim(t.Context(), r.ID, "w2", time.Hour)
 		wantCode(t, "Claim", err, sdk.Conflict, "")
-		dispatches, err := s.Runnable(t.Context(), 0, 10)
-		if err != nil || len(dispatches) != 1 {
-			t.Fatalf("Runnable = %v, %v", dispatches, err)
-		}
-		if wait := dispatches[0].Wait; wait < 59*time.Minute || wait > time.Hour {
-			t.Errorf("it waits for %v", wait)
-		}
+		wantSame(t, "the queue", s.queues(), []core.QueueStanding{{Name: "default", Waiting: 1}})
 		if got := s.request(r.ID); !got.NotBefore.After(got.Accepted) {
 			t.Errorf("NotBefore is %v", got.NotBefore)
 		}
@@ -350,79 +343,6 @@ func testRelease(t *testing.T, open func(t *testing.T) core.Store) {
 		if got := s.request(r.ID); !got.NotBefore.IsZero() {
 			t.Errorf("NotBefore is %v under the next claim", got.NotBefore)
 		}
-	})
-}
-
-func testRunnable(t *testing.T, open func(t *testing.T) core.Store) {
-	t.Run("are those in progress that nobody holds, oldest first", func(t *testing.T) {
-		s := start(t, open)
-		var ids []int64
-		for range 7 {
-			ids = append(ids, s.one().ID)
-		}
-		s.claim(ids[1], "w1", time.Hour)
-		s.patch(ids[2], &core.Change{State: core.Complete, Reason: "Done."})
-		if _, err := s.Cancel(t.Context(), ids[3], "No."); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Release(t.Context(), s.claim(ids[4], "w1", time.Hour), 0, false); err != nil {
-			t.Fatal(err)
-		}
-		wantSame(t, "runnable", s.runnable(), []int64{ids[0], ids[4], ids[5], ids[6]})
-	})
-
-	t.Run("come in pages", func(t *testing.T) {
-		s := start(t, open)
-		batch := &core.NewBatch{Requests: slices.Repeat([]core.NewRequest{plain()}, 25)}
-		requests := s.submit(batch)
-		// Held ones in between must not cut a page short.
-		for _, r := range requests[3:20] {
-			s.claim(r.ID, "w1", time.Hour)
-		}
-		var got []int64
-		var after int64
-		for {
-			page, err := s.Runnable(t.Context(), after, 4)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(page) == 0 {
-				break
-			}
-			for _, d := range page {
-				got = append(got, d.Request)
-				if d.Queue != "default" || d.Wait != 0 {
-					t.Errorf("dispatch %+v", d)
-				}
-			}
-			after = got[len(got)-1]
-		}
-		wantSame(t, "runnable", got, []int64{1, 2, 3, 21, 22, 23, 24, 25})
-	})
-
-	t.Run("tell one attempt from the next by the epoch", func(t *testing.T) {
-		s := start(t, open)
-		r := s.one()
-		seen := make(map[int64]bool)
-		for range 3 {
-			page, err := s.Runnable(t.Context(), 0, 10)
-			if err != nil || len(page) != 1 || seen[page[0].Epoch] {
-				t.Fatalf("Runnable = %v, %v", page, err)
-			}
-			seen[page[0].Epoch] = true
-			if err := s.Release(t.Context(), s.claim(r.ID, "w1", time.Hour), 0, true); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-
-	t.Run("include those whose worker is dead, which loses its claim thereby", func(t *testing.T) {
-		s := start(t, open)
-		r := s.one()
-		claim := s.claim(r.ID, "w1", 20*time.Millisecond)
-		wait(t, "the request to be runnable again", func() bool { return len(s.runnable()) == 1 })
-		wantFenced(t, s, claim, "")
-		s.claim(r.ID, "w2", time.Hour)
 	})
 }
 

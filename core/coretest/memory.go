@@ -29,6 +29,7 @@ type Memory struct {
 	notifiers map[string]*memoryNotifier
 	moves     []*memoryMove
 	moved     int64
+	served    [][2]string // queue and user of each turn, in their order
 }
 
 type memoryRequest struct {
@@ -119,7 +120,7 @@ func (m *Memory) newRequest(n *core.NewRequest, at time.Time) *memoryRequest {
 	m.requests = append(m.requests, r)
 	r.ID = int64(len(m.requests))
 	r.Type, r.Queue, r.Target = text(n.Type), text(n.Queue), text(n.Target)
-	r.lane = text(n.Lane)
+	r.lane, r.Trace = text(n.Lane), text(n.Trace)
 	r.Overwrite, r.Accepted = n.Overwrite, at
 	if r.Params = n.Params; len(r.Params) == 0 {
 		r.Params = json.RawMessage(`{}`)

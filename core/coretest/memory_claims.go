@@ -95,28 +95,3 @@ func (m *Memory) Secrets(_ context.Context, claim core.Claim) (map[string]sdk.Se
 	maps.Copy(secrets, r.secrets)
 	return secrets, slices.Clone(r.grants), nil
 }
-
-// Runnable implements core.Claims.
-func (m *Memory) Runnable(_ context.Context, after int64, limit int) ([]core.Dispatch, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := m.now()
-	var found []core.Dispatch
-	for _, r := range m.requests {
-		if r.ID <= after || r.Final() || len(found) >= limit {
-			continue
-		}
-		if r.Worker != "" {
-			if now.Before(r.expires) {
-				continue
-			}
-			r.TakeOvers++
-			r.free()
-		}
-		if !m.turnInLane(r) {
-			continue
-		}
-		found = append(found, core.Dispatch{Request: r.ID, Queue: r.Queue, Epoch: r.Epoch, Wait: r.wait(now)})
-	}
-	return found, nil
-}

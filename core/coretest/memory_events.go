@@ -52,7 +52,7 @@ func (m *Memory) event(sequence int64) core.Event {
 func (m *Memory) tellRequest(r *memoryRequest) {
 	snapshot := r.copy(false)
 	snapshot.Attempt, snapshot.TakeOvers, snapshot.Epoch, snapshot.CancelReason = 0, 0, 0, ""
-	snapshot.Worker, snapshot.Lease, snapshot.NotBefore = "", time.Time{}, time.Time{}
+	snapshot.Worker, snapshot.Trace, snapshot.Lease, snapshot.NotBefore = "", "", time.Time{}, time.Time{}
 	m.events = append(m.events, core.Event{
 		Sequence: int64(len(m.events)) + 1,
 		Kind:     core.RequestEvent,

@@ -24,6 +24,7 @@ func Store(t *testing.T, open func(t *testing.T) core.Store) {
 		{"submissions", testSubmissions},
 		{"changes", testChanges},
 		{"claims", testClaims},
+		{"queues", testQueues},
 		{"locks", testLocks},
 		{"secrets", testSecrets},
 		{"lists", testLists},
@@ -164,18 +165,39 @@ func (s *subject) last() int64 {
 	return last
 }
 
-// runnable returns the IDs of the requests that wait for a worker.
-func (s *subject) runnable() []int64 {
+// ready returns how many requests of all queues could be started now.
+func (s *subject) ready() int64 {
 	s.t.Helper()
-	dispatches, err := s.Runnable(s.t.Context(), 0, 1_000_000)
+	if err := s.Recover(s.t.Context()); err != nil {
+		s.t.Fatalf("Recover: %v", err)
+	}
+	var ready int64
+	for _, q := range s.queues() {
+		ready += q.Ready
+	}
+	return ready
+}
+
+func (s *subject) queues() []core.QueueStanding {
+	s.t.Helper()
+	queues, err := s.Queues(s.t.Context())
 	if err != nil {
-		s.t.Fatalf("Runnable: %v", err)
+		s.t.Fatalf("Queues: %v", err)
 	}
-	var ids []int64
-	for _, d := range dispatches {
-		ids = append(ids, d.Request)
+	return queues
+}
+
+// next claims what is next in a queue, and returns nil if there is nothing.
+func (s *subject) next(queue string) (*core.Request, core.Claim) {
+	s.t.Helper()
+	r, claim, err := s.ClaimNext(s.t.Context(), queue, "w", time.Hour)
+	if sdk.CodeOf(err) == sdk.NotFound {
+		return nil, claim
 	}
-	return ids
+	if err != nil {
+		s.t.Fatalf("ClaimNext(%s): %v", queue, err)
+	}
+	return r, claim
 }
 
 // wantCode fails unless an error has a code and a reason.

@@ -32,6 +32,7 @@ func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*
 		if err != nil {
 			return nil, false, &core.ItemError{Index: i, Err: err}
 		}
+		accepted.Trace = e.Tracer.Carry(ctx)
 		batch.Requests = append(batch.Requests, *accepted)
 	}
 	requests, repeated, err = e.Store.Create(ctx, batch)
@@ -44,7 +45,7 @@ func (e *Engine) Submit(ctx context.Context, sub *core.Submission) (requests []*
 			e.advance()
 			continue
 		}
-		e.tell(core.Dispatch{Request: r.ID, Queue: r.Queue, Epoch: r.Epoch, Trace: e.Tracer.Carry(ctx)})
+		e.tell(r.Queue)
 	}
 	return requests, false, nil
 }

@@ -1,19 +1,15 @@
 package engine
 
-import (
-	"context"
+import "context"
 
-	"github.com/iib-engine/iib/core"
-)
-
-// maxUntold bounds the dispatches that wait for a slow queue. The reconciler
-// repeats what does not fit.
+// maxUntold bounds the hints that wait for a slow queue. The reconciler makes up
+// for what does not fit.
 const maxUntold = 4096
 
-// tell leaves a stored request to Dispatch.
-func (e *Engine) tell(d core.Dispatch) {
+// tell leaves it to Dispatch that a request was stored for a queue.
+func (e *Engine) tell(queue string) {
 	select {
-	case e.untold <- d:
+	case e.untold <- queue:
 	default:
 	}
 }
@@ -26,9 +22,9 @@ func (e *Engine) Dispatch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case d := <-e.untold:
-			if err := e.Queue.Enqueue(ctx, d); err != nil && ctx.Err() == nil {
-				e.Logger.Warn("queue did not take a request", "request", d.Request, "queue", d.Queue, "err", err)
+		case queue := <-e.untold:
+			if err := e.Queue.Tell(ctx, queue); err != nil && ctx.Err() == nil {
+				e.Logger.Warn("queue did not take a request", "queue", queue, "err", err)
 				e.forgetUntold()
 			}
 		}

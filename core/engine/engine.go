@@ -18,10 +18,14 @@ type Roster interface {
 	Acquire() (lineup core.Lineup, release func())
 }
 
-// Queue carries the hint that a request waits for a worker. Losing hints is
-// harmless: the engine repeats them from the store.
+// Queue carries the hint that a request waits in a queue to a worker, which takes
+// from the store what is next there. Losing hints is harmless, and so are more of
+// them than there are requests.
 type Queue interface {
-	Enqueue(ctx context.Context, d core.Dispatch) error
+	// Tell adds a hint.
+	Tell(ctx context.Context, queue string) error
+	// Fill adds hints until the queue has as many as requests are ready.
+	Fill(ctx context.Context, queue string, ready int64) error
 }
 
 // Options are what an engine is made of. All are required unless it says so.
@@ -102,8 +106,8 @@ type Engine struct {
 	// previews bounds the dry runs at one time.
 	previews chan struct{}
 
-	// untold are dispatches of requests that were accepted here.
-	untold chan core.Dispatch
+	// untold are the queues of requests that were accepted here.
+	untold chan string
 	// moved has a value when a lane may have moved on.
 	moved chan struct{}
 	// away is set while the store does not answer.
@@ -121,7 +125,7 @@ func New(o Options) *Engine {
 	}
 	e := &Engine{
 		Options: o, runs: make(map[int64]*run), changed: newBroadcast(), lineup: newBroadcast(),
-		previews: make(chan struct{}, maxPreviews), untold: make(chan core.Dispatch, maxUntold), moved: make(chan struct{}, 1),
+		previews: make(chan struct{}, maxPreviews), untold: make(chan string, maxUntold), moved: make(chan struct{}, 1),
 	}
 	e.settings.Store(o.Settings)
 	return e

@@ -26,10 +26,11 @@ type handlerFunc func(ctx context.Context, job *sdk.Job) error
 
 func (f handlerFunc) Handle(ctx context.Context, job *sdk.Job) error { return f(ctx, job) }
 
-// queueFunc hands a dispatch on at once.
-type queueFunc func(core.Dispatch) error
+// queueFunc hears of hints, and leaves it at those.
+type queueFunc func(queue string) error
 
-func (f queueFunc) Enqueue(_ context.Context, d core.Dispatch) error { return f(d) }
+func (f queueFunc) Tell(_ context.Context, queue string) error { return f(queue) }
+func (f queueFunc) Fill(context.Context, string, int64) error  { return nil }
 
 type builderFunc func(*sdk.BuildSpec) (sdk.Digest, error)
 
@@ -45,9 +46,16 @@ type world struct {
 	lineup *coretest.Lineup
 	images *coretest.Images
 	files  *coretest.Files
+}
 
-	mu     sync.Mutex
-	queued []core.Dispatch
+// Run has a worker that hears of a request's queue take what is next there, after
+// dead workers were found.
+func (w *world) Run(ctx context.Context, id int64) {
+	w.t.Helper()
+	if err := w.store.Recover(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	w.Engine.Run(ctx, w.request(id).Queue)
 }
 
 func newWorld(t *testing.T, handle handlerFunc) *world {
@@ -71,12 +79,7 @@ func (w *world) engine(worker string) *engine.Engine {
 	dir := w.t.TempDir()
 	return engine.New(engine.Options{
 		Store: w.store, Roster: w.lineup, Images: w.images, Logs: w.files.Logs(), Artifacts: w.files,
-		Queue: queueFunc(func(d core.Dispatch) error {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.queued = append(w.queued, d)
-			return nil
-		}),
+		Queue: queueFunc(func(string) error { return nil }),
 		Settings: &engine.Settings{
 			Route: func(_, _, _ string, _ bool) string { return "default" },
 			Queue: func(string) engine.QueueSettings { return engine.QueueSettings{Timeout: time.Minute, Attempts: 3} },
@@ -272,7 +275,7 @@ func TestAStoppingWorkerHandsTheRequestBack(t *testing.T) {
 	w.wantState(r.ID, core.InProgress, "")
 	stopping = false
 	other := w.engine("worker-2")
-	other.Run(t.Context(), r.ID)
+	other.Run(t.Context(), r.Queue)
 	w.wantState(r.ID, core.Complete, "")
 	if got := w.request(r.ID).Attempt; got != 1 {
 		t.Errorf("attempt %d: being handed back must not count", got)
@@ -302,7 +305,7 @@ func TestAWorkerStopsAlsoWhereItsDatabaseIsAway(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			e.Run(ctx, r.ID)
+			e.Run(ctx, r.Queue)
 		}()
 		<-started
 		stop()
@@ -386,21 +389,6 @@ func TestPublishRefusesAnIndexThatMoved(t *testing.T) {
 	w.wantState(r.ID, core.Complete, "")
 	if sdk.ReasonOf(first) != sdk.ReasonMoved {
 		t.Errorf("the overtaken publication gave %v", first)
-	}
-}
-
-func TestReconcileTellsTheQueueAgain(t *testing.T) {
-	w := newWorld(t, func(context.Context, *sdk.Job) error { return nil })
-	r := w.submit(`{}`)
-	synctest.Test(t, func(t *testing.T) {
-		w.Engine = w.engine("worker-2") // what it waits for belongs here
-		ctx, stop := context.WithCancel(t.Context())
-		go w.Reconcile(ctx)
-		synctest.Wait()
-		stop()
-	})
-	if len(w.queued) == 0 || w.queued[0].Request != r.ID {
-		t.Errorf("queued %+v", w.queued)
 	}
 }
 

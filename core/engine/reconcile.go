@@ -3,15 +3,12 @@ package engine
 import (
 	"context"
 	"time"
-
-	"github.com/iib-engine/iib/core"
 )
 
-// Reconcile keeps the queues true to the store until ctx ends: requests that
+// Reconcile keeps the queues true to the store until ctx ends: for requests that
 // were stored while the queue was away, whose worker died, whose pause after a
-// fault is over, whose turn in their lane has come, or whose queue was lost are
-// enqueued. Any number of processes
-// may do so at once; a request enqueued twice runs once.
+// fault is over, whose turn in their lane has come, or whose queue was lost,
+// workers are told again. Any number of processes may do so at once.
 func (e *Engine) Reconcile(ctx context.Context) {
 	for {
 		if err := e.reconcile(ctx); err != nil && ctx.Err() == nil {
@@ -26,26 +23,24 @@ func (e *Engine) Reconcile(ctx context.Context) {
 	}
 }
 
-const reconcileBatch = 1000
-
+// reconcile has each queue hold a hint for every request that could be started.
+// Which request a hint was meant for does not matter, so that their number tells
+// all that there is to repair.
 func (e *Engine) reconcile(ctx context.Context) error {
-	var after int64
-	for {
-		waiting, err := e.Store.Runnable(ctx, after, reconcileBatch)
-		if err != nil {
+	if err := e.Store.Recover(ctx); err != nil {
+		return err
+	}
+	queues, err := e.Store.Queues(ctx)
+	if err != nil {
+		return err
+	}
+	for _, q := range queues {
+		if q.Ready == 0 {
+			continue
+		}
+		if err := e.Queue.Fill(ctx, q.Name, q.Ready); err != nil {
 			return err
 		}
-		for _, d := range waiting {
-			after = d.Request
-			if d.Wait > 0 {
-				continue
-			}
-			if err := e.Queue.Enqueue(ctx, core.Dispatch{Request: d.Request, Queue: d.Queue, Epoch: d.Epoch}); err != nil {
-				return err
-			}
-		}
-		if len(waiting) < reconcileBatch {
-			return nil
-		}
 	}
+	return nil
 }

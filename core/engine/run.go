@@ -55,17 +55,20 @@ type run struct {
 	cancel      context.CancelCauseFunc
 }
 
-// Run makes one attempt at a request, if it can be claimed. It returns when
-// the attempt is over; what came of it is in the store. When ctx ends, the
-// request is handed back for another worker, without counting the attempt.
-func (e *Engine) Run(ctx context.Context, id int64) {
-	request, claim, err := e.Store.Claim(ctx, id, e.Worker, e.Lease)
+// Run makes one attempt at the request of a queue that is next, if there is one.
+// It returns when the attempt is over; what came of it is in the store. When ctx
+// ends, the request is handed back for another worker, without counting the
+// attempt.
+func (e *Engine) Run(ctx context.Context, queue string) {
+	request, claim, err := e.Store.ClaimNext(ctx, queue, e.Worker, e.Lease)
 	if err != nil {
-		if code := sdk.CodeOf(err); code != sdk.Conflict && code != sdk.NotFound {
-			e.Logger.Warn("claim", "request", id, "err", err)
+		if sdk.CodeOf(err) != sdk.NotFound && ctx.Err() == nil {
+			e.Logger.Warn("claim the next request", "queue", queue, "err", err)
 		}
 		return
 	}
+	id := request.ID
+	ctx = e.Tracer.Continue(ctx, request.Trace)
 	settings := e.settings.Load()
 	lineup, release := e.Roster.Acquire()
 	defer release()

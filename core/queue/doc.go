@@ -1,5 +1,5 @@
-// Package queue carries the hint that a request waits to the workers, through
-// asynq on Redis. What it carries is a request's ID, and the span of its
-// submission if that is traced. It may lose it: the store is the truth, and the
-// engine repeats what was lost.
+// Package queue carries the hint that a request waits in a queue to the workers,
+// through asynq on Redis. A task says no more than that: which request its worker
+// runs is the store's choice. Tasks may be lost, and be more than there are
+// requests: the store is the truth, and the engine tops up what is missing.
 package queue

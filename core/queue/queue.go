@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/sdk"
 )
 
@@ -25,17 +23,9 @@ const taskType = "iib:request"
 // makes a copy.
 var taskOptions = slices.Clip([]asynq.Option{asynq.MaxRetry(0), asynq.Timeout(24 * 365 * time.Hour), asynq.Retention(0)})
 
-// stuckAfter is how long a dispatch may be in a worker's hands without a claim
-// before it is repeated. asynq's own recovery of a dead worker's task takes
-// more than a minute, so it is not what we rely on.
-const stuckAfter = 3 * time.Second
-
-// repeatAfter is how long a dispatch that Redis has confirmed is believed. A
-// Redis that lost its data is noticed by its marker, at once.
-const repeatAfter = 30 * time.Second
-
-// markerKey tells a Redis that kept its data from one that lost it.
-const markerKey = "iib:marker"
+// fillTime is how long a process may add hints to a queue while others do not,
+// unless it says that it goes on. It is also how long nobody does when it dies.
+const fillTime = time.Second
 
 // Options say where the queue lives.
 type Options struct {
@@ -50,22 +40,10 @@ type Options struct {
 
 // Queue is a connection to the queues. It is safe for concurrent use.
 type Queue struct {
-	options   Options
-	embedded  *embedded
-	redis     redis.UniversalClient
-	client    *asynq.Client
-	inspector *asynq.Inspector
-
-	mu      sync.Mutex
-	marker  string
-	checked time.Time
-	// sent are the dispatches that Redis has confirmed.
-	sent map[string]sentTask
-}
-
-type sentTask struct {
-	first, confirmed time.Time
-	repeats          int
+	options  Options
+	embedded *embedded
+	redis    redis.UniversalClient
+	client   *asynq.Client
 }
 
 // quieten gives the client's own lines, one for each connection that cannot be
@@ -81,13 +59,13 @@ func (q quietRedis) Printf(_ context.Context, format string, args ...any) {
 }
 
 // Open connects to the queues. An unreachable Redis is not an error: it shows
-// in Ping and Enqueue.
+// in Ping, Tell and Fill.
 func Open(o Options) (*Queue, error) {
 	if o.Poll == 0 {
 		o.Poll = 40 * time.Millisecond
 	}
 	quieten.Do(func() { redis.SetLogger(quietRedis{o.Logger}) })
-	q := &Queue{options: o, sent: make(map[string]sentTask)}
+	q := &Queue{options: o}
 	var connection asynq.RedisConnOpt
 	if o.URL == "" {
 		server, err := startEmbedded()
@@ -105,27 +83,13 @@ func Open(o Options) (*Queue, error) {
 	}
 	q.redis = connection.MakeRedisClient().(redis.UniversalClient)
 	q.client = asynq.NewClientFromRedisClient(q.redis)
-	q.inspector = asynq.NewInspectorFromRedisClient(q.redis)
 	return q, nil
 }
 
 // Ping reports whether Redis answers: an error is Denied if it refuses the
 // credentials, and Unavailable else.
 func (q *Queue) Ping(ctx context.Context) error {
-	if err := q.redis.Ping(ctx).Err(); err != nil {
-		return unanswered(err)
-	}
-	return nil
-}
-
-// unanswered gives an error of Redis its code.
-func unanswered(err error) error {
-	for _, refusal := range []string{"WRONGPASS", "NOAUTH", "NOPERM"} {
-		if redis.HasErrorPrefix(err, refusal) {
-			return sdk.Errorf(sdk.Denied, "redis refuses the credentials: %v", err)
-		}
-	}
-	return sdk.Errorf(sdk.Unavailable, "redis does not answer: %v", err)
+	return unanswered(q.redis.Ping(ctx).Err())
 }
 
 // Close ends the connection, and the embedded Redis with all that it holds.
@@ -137,110 +101,70 @@ func (q *Queue) Close() error {
 	return err
 }
 
-// Enqueue tells the workers of d.Queue that a request waits. Repeating it is
-// cheap and harmless: one attempt of a request is one task, and one that is
-// known to be in Redis is not sent again.
-func (q *Queue) Enqueue(ctx context.Context, d core.Dispatch) error {
-	if err := q.checkMarker(ctx); err != nil {
+// Tell adds a hint to a queue.
+func (q *Queue) Tell(ctx context.Context, queue string) error {
+	_, err := q.client.EnqueueContext(ctx, asynq.NewTask(taskType, payload), append(taskOptions, asynq.Queue(queueName(queue)))...)
+	if err != nil {
+		return sdk.Errorf(sdk.Unavailable, "tell queue %s that a request waits: %v", queue, err)
+	}
+	return nil
+}
+
+// Fill adds hints to a queue until no fewer than ready wait for workers. Those
+// that workers have taken do not count: whoever took one has found a request, or
+// died before. While one process fills a queue, others leave it alone, or all
+// would add what is missing.
+func (q *Queue) Fill(ctx context.Context, queue string, ready int64) error {
+	if missing, err := q.missing(ctx, queue, ready); err != nil || missing <= 0 {
 		return err
 	}
-	id := fmt.Sprintf("%d.%d", d.Request, d.Epoch)
-	now := time.Now()
-	q.mu.Lock()
-	known, repeated := q.sent[id]
-	q.mu.Unlock()
-	if repeated && now.Sub(known.confirmed) < min(repeatAfter, stuckAfter<<min(known.repeats, 4)) {
-		return nil
+	lock := fillingKey(queue)
+	locked, err := q.redis.SetNX(ctx, lock, 1, fillTime).Result()
+	if err != nil || !locked {
+		return unanswered(err)
 	}
-	if !repeated {
-		known.first = now
+	defer q.redis.Del(context.WithoutCancel(ctx), lock)
+	missing, err := q.missing(ctx, queue, ready)
+	if err != nil {
+		return err
 	}
-	task := id
-	if repeated {
-		alive, err := q.alive(d.Queue, taskID(id, known.repeats))
-		if err != nil {
+	extended := time.Now()
+	for range missing {
+		if time.Since(extended) > fillTime/4 {
+			if err := q.redis.Expire(ctx, lock, fillTime).Err(); err != nil {
+				return unanswered(err)
+			}
+			extended = time.Now()
+		}
+		if err := q.Tell(ctx, queue); err != nil {
 			return err
 		}
-		if !alive {
-			known.repeats++
-		}
-		task = taskID(id, known.repeats)
 	}
-	payload, err := encode(d)
-	if err != nil {
-		return sdk.Errorf(sdk.Internal, "encode dispatch %s: %v", id, err)
-	}
-	_, err = q.client.EnqueueContext(ctx, asynq.NewTask(taskType, payload),
-		append(taskOptions, asynq.Queue(queueName(d.Queue)), asynq.TaskID(task))...)
-	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
-		return sdk.Errorf(sdk.Unavailable, "enqueue request %d: %v", d.Request, err)
-	}
-	known.confirmed = now
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.sent[id] = known
-	q.forget(now)
 	return nil
 }
 
-func taskID(id string, repeats int) string {
-	if repeats == 0 {
-		return id
-	}
-	return fmt.Sprintf("%s.%d", id, repeats)
+// missing is how many of so many hints a queue does not have. The list is asynq's
+// own of tasks that wait; its inspector would weigh them, too.
+func (q *Queue) missing(ctx context.Context, queue string, ready int64) (int64, error) {
+	waiting, err := q.redis.LLen(ctx, "asynq:{"+queueName(queue)+"}:pending").Result()
+	return ready - waiting, unanswered(err)
 }
 
-// alive reports whether a task waits in Redis for a worker. One that a worker
-// holds, although nobody has claimed its request, is not: that worker is dead.
-func (q *Queue) alive(queue, task string) (bool, error) {
-	info, err := q.inspector.GetTaskInfo(queueName(queue), task)
-	if errors.Is(err, asynq.ErrTaskNotFound) || errors.Is(err, asynq.ErrQueueNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, sdk.Errorf(sdk.Unavailable, "look for task %s: %v", task, err)
-	}
-	return info.State == asynq.TaskStatePending || info.State == asynq.TaskStateScheduled, nil
-}
+// fillingKey is held by the process that fills a queue.
+func fillingKey(queue string) string { return "iib:filling:" + queueName(queue) }
 
-// forget drops what was sent long ago, so that the memory stays bounded.
-func (q *Queue) forget(now time.Time) {
-	const bound = 100_000
-	if len(q.sent) < bound {
-		return
-	}
-	for id, s := range q.sent {
-		if now.Sub(s.confirmed) > repeatAfter {
-			delete(q.sent, id)
-		}
-	}
-}
-
-// checkMarker forgets what was sent when Redis has lost its data. It asks at
-// most every quarter of a second, however many requests wait.
-func (q *Queue) checkMarker(ctx context.Context) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if time.Since(q.checked) < 250*time.Millisecond {
+// unanswered is the error of a call that Redis did not answer, nil for nil: Denied
+// if it refuses the credentials, and Unavailable else.
+func unanswered(err error) error {
+	if err == nil {
 		return nil
 	}
-	fresh := fmt.Sprint(time.Now().UnixNano())
-	set, err := q.redis.SetNX(ctx, markerKey, fresh, 0).Result()
-	if err != nil {
-		return sdk.Errorf(sdk.Unavailable, "redis does not answer: %v", err)
-	}
-	marker := fresh
-	if !set {
-		if marker, err = q.redis.Get(ctx, markerKey).Result(); err != nil {
-			return sdk.Errorf(sdk.Unavailable, "redis does not answer: %v", err)
+	for _, refusal := range []string{"WRONGPASS", "NOAUTH", "NOPERM"} {
+		if redis.HasErrorPrefix(err, refusal) {
+			return sdk.Errorf(sdk.Denied, "redis refuses the credentials: %v", err)
 		}
 	}
-	if marker != q.marker {
-		q.marker = marker
-		clear(q.sent)
-	}
-	q.checked = time.Now()
-	return nil
+	return sdk.Errorf(sdk.Unavailable, "redis does not answer: %v", err)
 }
 
 // queueName keeps queue names apart from whatever else uses the same Redis.

@@ -3,12 +3,10 @@ package queue
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/core/coretest"
 	"github.com/iib-engine/iib/sdk"
 )
@@ -16,7 +14,7 @@ import (
 // worker serves queues and notes what runs.
 type worker struct {
 	mu   sync.Mutex
-	ran  []int64
+	ran  int
 	now  int
 	most int
 	// hold, if not nil, keeps runs from ending.
@@ -25,15 +23,14 @@ type worker struct {
 	away bool
 }
 
-func (w *worker) run(ctx context.Context, d core.Dispatch, pass func()) {
-	request := d.Request
+func (w *worker) run(ctx context.Context, _ string, pass func()) {
 	if w.away {
 		pass()
 		<-ctx.Done()
 		return
 	}
 	w.mu.Lock()
-	w.ran = append(w.ran, request)
+	w.ran++
 	w.now++
 	w.most = max(w.most, w.now)
 	hold := w.hold
@@ -49,10 +46,10 @@ func (w *worker) run(ctx context.Context, d core.Dispatch, pass func()) {
 	w.mu.Unlock()
 }
 
-func (w *worker) seen() []int64 {
+func (w *worker) seen() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Sorted(slices.Values(w.ran))
+	return w.ran
 }
 
 func await(t *testing.T, what string, condition func() bool) {
@@ -80,13 +77,30 @@ func serve(t *testing.T, q *Queue, w *worker, specs ...Spec) (stop func()) {
 	})
 }
 
-func enqueue(t *testing.T, q *Queue, queue string, requests ...int64) {
+func tell(t *testing.T, q *Queue, queue string, times int) {
 	t.Helper()
-	for _, id := range requests {
-		if err := q.Enqueue(t.Context(), core.Dispatch{Request: id, Queue: queue, Epoch: 1}); err != nil {
+	for range times {
+		if err := q.Tell(t.Context(), queue); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+func fill(t *testing.T, q *Queue, queue string, ready int64) {
+	t.Helper()
+	if err := q.Fill(t.Context(), queue, ready); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pending is how many hints wait for workers.
+func pending(t *testing.T, q *Queue, queue string) int64 {
+	t.Helper()
+	missing, err := q.missing(t.Context(), queue, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return -missing
 }
 
 func open(t *testing.T, url string) *Queue {
@@ -106,52 +120,62 @@ func TestQueue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := start(t)
-			t.Run("runs each dispatch once, however often it is told", func(t *testing.T) {
+			t.Run("runs once for each hint", func(t *testing.T) {
 				q, w := open(t, url), new(worker)
-				enqueue(t, q, "once", 1, 2, 1, 2, 3)
+				tell(t, q, "once", 3)
 				stop := serve(t, q, w, Spec{Name: "once", Concurrency: 4})
 				defer stop()
-				await(t, "three requests ran", func() bool { return len(w.seen()) >= 3 })
-				enqueue(t, q, "once", 1, 2, 3)
-				enqueue(t, q, "once", 4)
-				await(t, "the fourth ran", func() bool { return slices.Contains(w.seen(), 4) })
-				if got := w.seen(); !slices.Equal(got, []int64{1, 2, 3, 4}) {
-					t.Errorf("ran %v", got)
+				await(t, "three ran", func() bool { return w.seen() == 3 })
+				tell(t, q, "once", 1)
+				await(t, "the fourth ran", func() bool { return w.seen() == 4 })
+			})
+			t.Run("is filled up to what is ready and not beyond", func(t *testing.T) {
+				q := open(t, url)
+				tell(t, q, "full", 2)
+				for _, ready := range []int64{0, 1, 2, 7, 7, 3} {
+					fill(t, q, "full", ready)
+				}
+				if n := pending(t, q, "full"); n != 7 {
+					t.Errorf("%d hints wait", n)
 				}
 			})
-			t.Run("runs the next attempt of a request", func(t *testing.T) {
-				q, w := open(t, url), new(worker)
-				stop := serve(t, q, w, Spec{Name: "again", Concurrency: 1})
-				defer stop()
-				for epoch := range int64(2) {
-					if err := q.Enqueue(t.Context(), core.Dispatch{Request: 7, Queue: "again", Epoch: epoch}); err != nil {
-						t.Fatal(err)
-					}
+			t.Run("is filled once by many at once", func(t *testing.T) {
+				q := open(t, url)
+				var wg sync.WaitGroup
+				for range 8 {
+					wg.Go(func() {
+						if err := q.Fill(context.WithoutCancel(t.Context()), "many", 100); err != nil {
+							t.Error(err)
+						}
+					})
 				}
-				await(t, "it ran twice", func() bool { return len(w.seen()) == 2 })
+				wg.Wait()
+				if n := pending(t, q, "many"); n != 100 {
+					t.Errorf("%d hints wait", n)
+				}
 			})
 			t.Run("keeps to each queue's concurrency, and queues apart", func(t *testing.T) {
 				q := open(t, url)
 				narrow, wide := &worker{hold: make(chan struct{})}, new(worker)
-				enqueue(t, q, "narrow", 10, 11, 12, 13)
-				enqueue(t, q, "wide", 20, 21, 22)
+				tell(t, q, "narrow", 4)
+				tell(t, q, "wide", 3)
 				stopNarrow := serve(t, q, narrow, Spec{Name: "narrow", Concurrency: 2})
 				defer stopNarrow()
-				await(t, "two run", func() bool { return len(narrow.seen()) == 2 })
+				await(t, "two run", func() bool { return narrow.seen() == 2 })
 				stopWide := serve(t, q, wide, Spec{Name: "wide", Concurrency: 3})
 				defer stopWide()
-				await(t, "the other queue is not held up", func() bool { return len(wide.seen()) == 3 })
+				await(t, "the other queue is not held up", func() bool { return wide.seen() == 3 })
 				close(narrow.hold)
-				await(t, "all ran", func() bool { return len(narrow.seen()) == 4 })
+				await(t, "all ran", func() bool { return narrow.seen() == 4 })
 				if narrow.most != 2 {
 					t.Errorf("%d ran at once", narrow.most)
 				}
 			})
 			t.Run("ends runs when it stops, and waits for them", func(t *testing.T) {
 				q, w := open(t, url), &worker{hold: make(chan struct{})}
-				enqueue(t, q, "stop", 30)
+				tell(t, q, "stop", 1)
 				stop := serve(t, q, w, Spec{Name: "stop", Concurrency: 1})
-				await(t, "it runs", func() bool { return len(w.seen()) == 1 })
+				await(t, "it runs", func() bool { return w.seen() == 1 })
 				stop()
 				if w.now != 0 {
 					t.Error("the run goes on")
@@ -162,49 +186,47 @@ func TestQueue(t *testing.T) {
 					q := open(t, url)
 					stop := serve(t, q, &worker{away: true}, Spec{Name: "passed", Concurrency: 2})
 					defer stop()
-					enqueue(t, q, "passed", 1, 2, 3)
+					tell(t, q, "passed", 3)
 					w := new(worker)
 					stopOther := serve(t, open(t, url), w, Spec{Name: "passed", Concurrency: 1})
 					defer stopOther()
-					await(t, "another worker ran all", func() bool { return len(w.seen()) == 3 })
+					await(t, "another worker ran all", func() bool { return w.seen() == 3 })
 				})
 			}
-			t.Run("tells a Redis that lost its data again", func(t *testing.T) {
+			t.Run("is filled again where Redis lost its data", func(t *testing.T) {
 				q, w := open(t, url), new(worker)
-				enqueue(t, q, "lost", 40, 41)
+				tell(t, q, "lost", 2)
 				if err := q.redis.FlushAll(t.Context()).Err(); err != nil {
 					t.Fatal(err)
 				}
-				// The engine repeats what waits; this is its loop.
+				fill(t, q, "lost", 2)
 				stop := serve(t, q, w, Spec{Name: "lost", Concurrency: 2})
 				defer stop()
-				await(t, "both ran", func() bool {
-					enqueue(t, q, "lost", 40, 41)
-					return slices.Equal(w.seen(), []int64{40, 41})
-				})
+				await(t, "both ran", func() bool { return w.seen() == 2 })
 			})
-			t.Run("tells again what is in the hands of a dead worker", func(t *testing.T) {
+			t.Run("is filled again where a worker took a hint and died", func(t *testing.T) {
 				q := open(t, url)
-				enqueue(t, q, "dead", 50)
-				// A worker that took the task and died leaves it active.
-				name, id := queueName("dead"), "50.1"
-				moved := q.redis.LMove(t.Context(), "asynq:{"+name+"}:pending", "asynq:{"+name+"}:active", "RIGHT", "LEFT")
-				if moved.Err() != nil || moved.Val() != id {
-					t.Fatalf("%q, %v", moved.Val(), moved.Err())
-				}
-				if err := q.redis.HSet(t.Context(), "asynq:{"+name+"}:t:"+id, "state", "active").Err(); err != nil {
+				tell(t, q, "dead", 1)
+				// It leaves its task active.
+				key := "asynq:{" + queueName("dead") + "}:"
+				if err := q.redis.LMove(t.Context(), key+"pending", key+"active", "RIGHT", "LEFT").Err(); err != nil {
 					t.Fatal(err)
 				}
-				q.mu.Lock()
-				known := q.sent[id]
-				known.confirmed = time.Now().Add(-2 * stuckAfter)
-				q.sent[id] = known
-				q.mu.Unlock()
+				fill(t, q, "dead", 1)
 				w := new(worker)
 				stop := serve(t, q, w, Spec{Name: "dead", Concurrency: 1})
 				defer stop()
-				enqueue(t, q, "dead", 50)
-				await(t, "it ran", func() bool { return slices.Equal(w.seen(), []int64{50}) })
+				await(t, "it ran", func() bool { return w.seen() == 1 })
+			})
+			t.Run("is filled again where a process died while it did that", func(t *testing.T) {
+				q := open(t, url)
+				if err := q.redis.SetNX(t.Context(), fillingKey("left"), 1, fillTime).Err(); err != nil {
+					t.Fatal(err)
+				}
+				await(t, "another process filled it", func() bool {
+					fill(t, q, "left", 1)
+					return pending(t, q, "left") == 1
+				})
 			})
 		})
 	}
@@ -215,8 +237,11 @@ func TestRedisThatIsAway(t *testing.T) {
 	if err := q.Ping(t.Context()); sdk.CodeOf(err) != sdk.Unavailable {
 		t.Errorf("ping: %v", err)
 	}
-	if err := q.Enqueue(t.Context(), core.Dispatch{Request: 1, Queue: "default"}); sdk.CodeOf(err) != sdk.Unavailable {
-		t.Errorf("enqueue: %v", err)
+	if err := q.Tell(t.Context(), "default"); sdk.CodeOf(err) != sdk.Unavailable {
+		t.Errorf("tell: %v", err)
+	}
+	if err := q.Fill(t.Context(), "default", 1); sdk.CodeOf(err) != sdk.Unavailable {
+		t.Errorf("fill: %v", err)
 	}
 	if _, err := Open(Options{URL: "http://user:secret@host"}); sdk.CodeOf(err) != sdk.Invalid {
 		t.Errorf("a URL of another kind: %v", err)

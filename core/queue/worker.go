@@ -10,7 +10,6 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/sdk"
 )
 
@@ -21,10 +20,10 @@ type Spec struct {
 	Concurrency int
 }
 
-// Serve calls run for every request that waits on one of the queues, each in a
-// goroutine of its own, until ctx ends; then it waits for the calls to return.
-// Of the dispatch it is told the request and the trace. One that it cannot take
-// it gives to any other worker by pass; until it returns, it takes no more.
+// Serve calls run for every hint of one of the queues, each in a goroutine of its
+// own, until ctx ends; then it waits for the calls to return. A hint that run can
+// do nothing with it gives to any other worker by pass; until it returns, it takes
+// no more.
 // The context of run is ctx, not asynq's: asynq gives up on a task whose
 // context has ended without waiting for it.
 //
@@ -51,8 +50,8 @@ func (q *Queue) Serve(ctx context.Context, specs []Spec, changes <-chan []Spec, 
 	}
 }
 
-// Run runs the request of a dispatch, or passes it.
-type Run func(ctx context.Context, d core.Dispatch, pass func())
+// Run runs what is next in a queue, or passes the hint.
+type Run func(ctx context.Context, queue string, pass func())
 
 // serving is what Serve has begun.
 type serving struct {
@@ -97,12 +96,8 @@ func (s *serving) start(spec Spec) (*asynq.Server, error) {
 		Logger:          quietLogger{q.options.Logger},
 		LogLevel:        asynq.WarnLevel,
 	})
-	handler := asynq.HandlerFunc(func(_ context.Context, task *asynq.Task) error {
-		d, err := decode(task.Payload())
-		if err != nil {
-			return fmt.Errorf("decode the payload of a task: %w", asynq.SkipRetry)
-		}
-		s.run(s.ctx, d, func() { q.pass(s.ctx, spec.Name, task.Payload()) })
+	handler := asynq.HandlerFunc(func(context.Context, *asynq.Task) error {
+		s.run(s.ctx, spec.Name, func() { q.pass(s.ctx, spec.Name) })
 		return nil
 	})
 	if err := server.Start(handler); err != nil {
@@ -125,11 +120,9 @@ func (s *serving) stop() {
 	s.ending.Wait()
 }
 
-// pass tells the workers of a queue again what one of them was told. If that
-// fails, the engine repeats it later.
-func (q *Queue) pass(ctx context.Context, queue string, payload []byte) {
-	_, err := q.client.EnqueueContext(ctx, asynq.NewTask(taskType, payload), append(taskOptions, asynq.Queue(queueName(queue)))...)
-	if err != nil && ctx.Err() == nil {
+// pass gives a hint to other workers. If that fails, the engine repeats it later.
+func (q *Queue) pass(ctx context.Context, queue string) {
+	if err := q.Tell(ctx, queue); err != nil && ctx.Err() == nil {
 		q.options.Logger.Warn("a request could not be passed to another worker", "queue", queue, "err", err)
 	}
 }

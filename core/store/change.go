@@ -77,6 +77,7 @@ type target struct {
 	updated            int64
 	arches, fields     string
 	indexImage         string
+	queue, submitter   string
 	cancelReason       string
 
 	worker    string
@@ -104,7 +105,7 @@ func (t *tx) lock(id int64) (*target, error) {
 func (t *tx) target(id int64) (*target, error) {
 	g := &target{id: id}
 	var lease int64
-	err := t.row(`SELECT r.batch, r.position, r.revision, r.state, r.index_image, r.cancel_reason,
+	err := t.row(`SELECT r.batch, r.position, r.revision, r.state, r.index_image, r.cancel_reason, r.queue, r.submitter,
 			h.reason, h.time, v.arches, v.fields,
 			c.worker, c.epoch, c.beat, c.lease, c.released, c.not_before, c.lane
 		FROM requests r
@@ -112,7 +113,7 @@ func (t *tx) target(id int64) (*target, error) {
 		JOIN revisions v ON v.request = r.id AND v.revision = r.revision
 		JOIN runs c ON c.request = r.id
 		WHERE r.id = $1`, id).
-		Scan(&g.batch, &g.position, &g.revision, &g.state, &g.indexImage, &g.cancelReason,
+		Scan(&g.batch, &g.position, &g.revision, &g.state, &g.indexImage, &g.cancelReason, &g.queue, &g.submitter,
 			&g.reason, &g.updated, &g.arches, &g.fields,
 			&g.worker, &g.beat.epoch, &g.beat.count, &lease, &g.released, &g.notBefore, &g.lane)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -244,6 +245,9 @@ func (t *tx) end(g *target) error {
 	err := t.exec(`UPDATE runs SET open = $1, worker = '', lease = 0, expires = 0, released = 0, not_before = 0 WHERE request = $2`,
 		false, g.id)
 	if err != nil {
+		return err
+	}
+	if err := t.laneWaits(g.lane); err != nil {
 		return err
 	}
 	return t.exec(`DELETE FROM secrets WHERE request = $1`, g.id)

@@ -29,16 +29,7 @@ func (s *Store) Claim(ctx context.Context, id int64, worker string, lease time.D
 		if err := t.turnInLane(g); err != nil {
 			return err
 		}
-		b = beat{epoch: g.beat.epoch + 1, count: g.beat.count + 1}
-		// What had a worker until now had one that is dead.
-		err = t.exec(`UPDATE runs SET takeovers = takeovers + CASE WHEN worker <> '' THEN 1 ELSE 0 END,
-				worker = $1, epoch = $2, beat = $3, attempt = attempt + 1,
-				lease = $4, expires = $5, released = 0, not_before = 0 WHERE request = $6`,
-			worker, b.epoch, b.count, lease.Microseconds(), micros(t.now.Add(lease)), id)
-		if err != nil {
-			return err
-		}
-		r, err = t.request(id)
+		r, b, err = t.take(g, worker, lease)
 		return err
 	})
 	if err != nil {
@@ -46,6 +37,21 @@ func (s *Store) Claim(ctx context.Context, id int64, worker string, lease time.D
 	}
 	s.watch.saw(id, b, lease)
 	return r, core.Claim{Request: id, Worker: worker, Epoch: b.epoch}, nil
+}
+
+// take gives a locked request to a worker.
+func (t *tx) take(g *target, worker string, lease time.Duration) (*core.Request, beat, error) {
+	b := beat{epoch: g.beat.epoch + 1, count: g.beat.count + 1}
+	// What had a worker until now had one that is dead.
+	err := t.exec(`UPDATE runs SET takeovers = takeovers + CASE WHEN worker <> '' THEN 1 ELSE 0 END,
+			worker = $1, epoch = $2, beat = $3, attempt = attempt + 1,
+			lease = $4, expires = $5, released = 0, not_before = 0 WHERE request = $6`,
+		worker, b.epoch, b.count, lease.Microseconds(), micros(t.now.Add(lease)), g.id)
+	if err != nil {
+		return nil, b, err
+	}
+	r, err := t.request(g.id)
+	return r, b, err
 }
 
 // claimable returns a Conflict error if nobody may claim the request now.
@@ -136,9 +142,16 @@ func (s *Store) Release(ctx context.Context, claim core.Claim, delay time.Durati
 		if uncounted {
 			back = 1
 		}
-		return t.exec(`UPDATE runs SET worker = '', lease = 0, expires = 0, attempt = attempt - $1,
+		err = t.exec(`UPDATE runs SET worker = '', lease = 0, expires = 0, attempt = attempt - $1,
 				released = $2, not_before = $3 WHERE request = $4`,
 			back, micros(t.now), micros(t.now.Add(max(0, delay))), claim.Request)
+		if err != nil {
+			return err
+		}
+		if err := t.waits(g.queue, g.submitter, g.id); err != nil {
+			return err
+		}
+		return t.laneWaits(g.lane)
 	})
 	if err != nil {
 		return s.fault(err, "release request %d", claim.Request)
@@ -167,77 +180,4 @@ func (s *Store) Secrets(ctx context.Context, claim core.Claim) (map[string]sdk.S
 		return map[string]sdk.Secret{}, nil, nil
 	}
 	return s.ring.open(claim.Request, sealed)
-}
-
-// Runnable implements core.Claims. It also takes dead claims away, so that a
-// process that has not watched them can claim those requests.
-func (s *Store) Runnable(ctx context.Context, after int64, limit int) ([]core.Dispatch, error) {
-	s.watch.prune()
-	var found []core.Dispatch
-	for len(found) < limit {
-		page, err := s.openRuns(ctx, after, limit)
-		if err != nil {
-			return nil, s.fault(err, "list the requests to run")
-		}
-		for _, run := range page {
-			after = run.dispatch.Request
-			free := run.worker == ""
-			if !free && s.watch.saw(run.dispatch.Request, run.beat, run.lease) {
-				if free, err = s.takeAway(ctx, run); err != nil {
-					return nil, s.fault(err, "take request %d from a dead worker", run.dispatch.Request)
-				}
-			}
-			if free && len(found) < limit {
-				found = append(found, run.dispatch)
-			}
-		}
-		if len(page) < limit {
-			break
-		}
-	}
-	return found, nil
-}
-
-// openRun is a request that has not ended.
-type openRun struct {
-	dispatch core.Dispatch
-	worker   string
-	beat     beat
-	lease    time.Duration
-}
-
-func (s *Store) openRuns(ctx context.Context, after int64, limit int) ([]openRun, error) {
-	var runs []openRun
-	err := s.read(ctx, func(t *tx) error {
-		return t.each(func(rows *sql.Rows) error {
-			var run openRun
-			var lease, released, notBefore int64
-			err := rows.Scan(&run.dispatch.Request, &run.dispatch.Queue, &run.worker, &run.beat.epoch, &run.beat.count,
-				&lease, &released, &notBefore)
-			run.dispatch.Epoch = run.beat.epoch
-			run.dispatch.Wait = wait(released, notBefore, t.now)
-			run.lease = time.Duration(lease) * time.Microsecond
-			runs = append(runs, run)
-			return err
-		}, `SELECT c.request, r.queue, c.worker, c.epoch, c.beat, c.lease, c.released, c.not_before
-			FROM runs c JOIN requests r ON r.id = c.request
-			WHERE c.open AND c.request > $1 AND (c.lane = '' OR c.worker <> '' OR NOT EXISTS (
-				SELECT 1 FROM runs b WHERE b.open AND b.lane <> '' AND b.lane = c.lane AND b.request <> c.request
-					AND (b.request < c.request OR b.worker <> '')))
-			ORDER BY c.request LIMIT $2`, after, limit)
-	})
-	return runs, err
-}
-
-// takeAway ends a dead claim, and reports false if it has come to life.
-func (s *Store) takeAway(ctx context.Context, run openRun) (taken bool, err error) {
-	err = s.write(ctx, func(t *tx) error {
-		taken, err = t.affect(`UPDATE runs SET takeovers = takeovers + 1, worker = '', lease = 0, expires = 0
-			WHERE request = $1 AND epoch = $2 AND beat = $3 AND open`, run.dispatch.Request, run.beat.epoch, run.beat.count)
-		return err
-	})
-	if taken {
-		s.watch.forget(run.dispatch.Request)
-	}
-	return taken, err
 }

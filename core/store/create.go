@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/iib-engine/iib/core"
@@ -110,6 +111,7 @@ func newStored(batch *core.NewBatch, n *core.NewRequest) (*newRequest, error) {
 			Overwrite: n.Overwrite,
 			Params:    json.RawMessage(params),
 		},
+		Trace:   text(n.Trace),
 		History: []core.StateEntry{{State: core.InProgress, Reason: text(n.Reason)}},
 	}
 	return r, nil
@@ -150,6 +152,9 @@ func (t *tx) create(sub *submission, ring keyring) (requests []*core.Request, re
 		requests = append(requests, r)
 	}
 	if err := t.createDetails(sub, requests, ring); err != nil {
+		return nil, false, err
+	}
+	if err := t.createShares(requests); err != nil {
 		return nil, false, err
 	}
 	for _, r := range requests {
@@ -219,7 +224,7 @@ func (t *tx) createDetails(sub *submission, requests []*core.Request, ring keyri
 		submissions = append(submissions, []any{r.ID, n.params})
 		revisions = append(revisions, []any{r.ID, 1, "[]", n.fields})
 		history = append(history, []any{r.ID, 1, 1, micros(t.now), core.InProgress, r.History[0].Reason})
-		runs = append(runs, []any{r.ID, true, 0, 0, "", 0, 0, 0, 0, 0, n.lane})
+		runs = append(runs, []any{r.ID, true, 0, 0, "", 0, 0, 0, 0, 0, n.lane, r.Trace})
 		if len(n.secrets) > 0 || len(n.grants) > 0 {
 			sealed, err := ring.seal(r.ID, n.secrets, n.grants)
 			if err != nil {
@@ -235,10 +240,27 @@ func (t *tx) createDetails(sub *submission, requests []*core.Request, ring keyri
 		{`INSERT INTO submissions (request, params)`, submissions},
 		{`INSERT INTO revisions (request, revision, arches, fields)`, revisions},
 		{`INSERT INTO history (request, position, revision, time, state, reason)`, history},
-		{`INSERT INTO runs (request, open, attempt, epoch, worker, beat, lease, expires, released, not_before, lane)`, runs},
+		{`INSERT INTO runs (request, open, attempt, epoch, worker, beat, lease, expires, released, not_before, lane, trace)`, runs},
 		{`INSERT INTO secrets (request, sealed)`, secrets},
 	} {
 		if err := t.insert(table.head, table.rows, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// createShares notes whose requests wait, and in which queues; in the order of
+// their names, like all who lock those rows.
+func (t *tx) createShares(requests []*core.Request) error {
+	first := make(map[string]*core.Request)
+	for _, r := range requests {
+		if first[r.Queue] == nil {
+			first[r.Queue] = r
+		}
+	}
+	for _, queue := range slices.Sorted(maps.Keys(first)) {
+		if err := t.waits(queue, first[queue].User, first[queue].ID); err != nil {
 			return err
 		}
 	}

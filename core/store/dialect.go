@@ -38,6 +38,8 @@ type dialect struct {
 	system, clock, refusal string
 	// forUpdate ends a query that locks the rows it reads.
 	forUpdate string
+	// tryUpdate is forUpdate that passes over rows which others have locked.
+	tryUpdate string
 	// laneLock takes a lock on the name $1 until the transaction ends; empty where
 	// only one writes at a time.
 	laneLock string
@@ -92,6 +94,7 @@ var postgresDialect = &dialect{
 		WHEN to_regclass('requests') IS NOT NULL AND NOT has_table_privilege(to_regclass('requests'), 'INSERT, UPDATE') THEN 'the user ' || current_user || ' may not write the table requests'
 		ELSE '' END`,
 	forUpdate:   ` FOR UPDATE`,
+	tryUpdate:   ` FOR UPDATE SKIP LOCKED`,
 	laneLock:    `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`,
 	unavailable: postgresUnavailable,
 }

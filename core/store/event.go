@@ -87,7 +87,7 @@ func (t *tx) events(condition string, args ...any) ([]core.Event, error) {
 // snapshotColumns are what scanRequest reads, of a request as an event saw it.
 // Who ran it is no part of that.
 const snapshotColumns = `r.id, r.batch, r.type, r.submitter, r.queue, r.target, r.overwrite, r.accepted, '',
-		b.annotations, p.params, 0, 0, 0, '', 0, 0,
+		b.annotations, p.params, 0, 0, 0, '', 0, 0, '',
 		v.arches, v.fields, h.state, h.reason, h.time
 	FROM events e
 	JOIN requests r ON r.id = e.request

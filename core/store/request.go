@@ -46,7 +46,7 @@ func (s *Store) ImageSeen(ctx context.Context, image string, prefix bool) (bool,
 
 // requestColumns are what scanRequest reads, of a request as it is now.
 const requestColumns = `r.id, r.batch, r.type, r.submitter, r.queue, r.target, r.overwrite, r.accepted, r.cancel_reason,
-		b.annotations, p.params, c.attempt, c.takeovers, c.epoch, c.worker, c.expires, c.not_before,
+		b.annotations, p.params, c.attempt, c.takeovers, c.epoch, c.worker, c.expires, c.not_before, c.trace,
 		v.arches, v.fields, h.state, h.reason, h.time
 	FROM requests r
 	JOIN batches b ON b.id = r.batch
@@ -63,7 +63,7 @@ func scanRequest(rows *sql.Rows) (*core.Request, error) {
 	var annotations sql.NullString
 	var params, arches, fields string
 	err := rows.Scan(&r.ID, &r.Batch, &r.Type, &r.User, &r.Queue, &r.Target, &r.Overwrite, &accepted, &r.CancelReason,
-		&annotations, &params, &r.Attempt, &r.TakeOvers, &r.Epoch, &r.Worker, &expires, &notBefore,
+		&annotations, &params, &r.Attempt, &r.TakeOvers, &r.Epoch, &r.Worker, &expires, &notBefore, &r.Trace,
 		&arches, &fields, &entry.State, &entry.Reason, &updated)
 	if err != nil {
 		return nil, err

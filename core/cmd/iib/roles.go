@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/core/config"
 	"github.com/iib-engine/iib/core/plugin"
 )
@@ -123,13 +122,13 @@ func (s *server) runQueues(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return s.queue.Serve(ctx, queueSpecs(s.config.Load(), s.roles.queues), s.queueChanges, func(ctx context.Context, d core.Dispatch, pass func()) {
+	return s.queue.Serve(ctx, queueSpecs(s.config.Load(), s.roles.queues), s.queueChanges, func(ctx context.Context, queue string, pass func()) {
 		if !s.engine.Reachable(ctx) {
 			pass()
 			s.engine.AwaitStore(ctx)
 			return
 		}
-		s.engine.Run(s.tracer.Continue(ctx, d.Trace), d.Request)
+		s.engine.Run(ctx, queue)
 	})
 }
 

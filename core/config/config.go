@@ -42,6 +42,7 @@ type Server struct {
 	RequireChecksums bool           `json:"require_checksums"`
 	ExternalURL      string         `json:"external_url"` // without a slash at the end; may be empty
 	MaxBody          int64          `json:"max_body"`     // bytes
+	Concurrency      int            `json:"concurrency"`  // 0 is no limit
 	LogLevel         string         `json:"log_level"`    // debug, info, warn or error
 	LogFormat        string         `json:"log_format"`   // text or json
 	TrustedProxies   []netip.Prefix `json:"trusted_proxies"`
@@ -213,6 +214,7 @@ func (d *decoder) config(root *node, place place) *Config {
 			RequireChecksums: server.flag("require_checksums"),
 			ExternalURL:      strings.TrimRight(server.text("external_url"), "/"),
 			MaxBody:          server.size("max_body"),
+			Concurrency:      server.number("concurrency"),
 			LogLevel:         server.text("log_level"),
 			LogFormat:        server.text("log_format"),
 			TrustedProxies:   networks(server.list("trusted_proxies")),

@@ -34,7 +34,7 @@ Error: Unknown setting
     3 |  x = 1
          ^
 
-  The server block has no setting "x". There is "data_dir", "external_url", "listen", "log_format", "log_level", "max_body", "plugin_dir", "require_checksums" and "trusted_proxies".
+  The server block has no setting "x". There is "concurrency", "data_dir", "external_url", "listen", "log_format", "log_level", "max_body", "plugin_dir", "require_checksums" and "trusted_proxies".
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the text differs (-want +got):\n%s", diff)

@@ -63,6 +63,10 @@ var serverBlock = Block{
 				Doc: "The largest request body that the API reads.",
 			},
 			{
+				Name: "concurrency", Type: Int, Default: "0", most: 10000,
+				Doc: "How many requests this process runs at the same time, over all queues; where they wait for each other, the `priority` of their queues counts. 0 is no limit but that of each queue. `iib worker --concurrency` wins over it.",
+			},
+			{
 				Name: "log_level", Type: String, Default: `"info"`, oneOf: []string{"debug", "info", "warn", "error"},
 				Doc: "The least important kind of line that is logged.",
 			},
@@ -364,7 +368,7 @@ var queueBlock = Block{
 		},
 		{
 			Name: "priority", Type: Int, Default: "1", least: 1, most: 10,
-			Doc: "Where requests of several queues wait for the same worker, those of the queue with the higher number go first. This is not in force yet.",
+			Doc: "Where requests of several queues wait for the same worker, those of the queue with the higher number go first, then those that came first. Requests wait for the same worker where the `concurrency` of `server` is less than that of all queues together.",
 		},
 		{
 			Name: "serial", Type: String, Default: `"none"`, oneOf: []string{"none", "index", "queue"},

@@ -76,6 +76,8 @@ type Settings struct {
 	// ForceOverwrite makes the add and rm requests of these users overwrite
 	// their index, whatever the submission says.
 	ForceOverwrite bool
+	// Slots bounds what runs in the process, over all queues; 0 is no limit.
+	Slots int
 	// OCI asks for OCI media types in what is built.
 	OCI bool
 	// Representation renders what notifiers get; its Handler is not used.
@@ -90,6 +92,9 @@ type QueueSettings struct {
 	Attempts int
 	// Serial tells what runs one after another, over all processes.
 	Serial Serial
+	// Priority tells who goes first where requests of several queues wait for the
+	// same slot; more is sooner.
+	Priority int
 }
 
 // Engine accepts requests and runs them. It is safe for concurrent use.
@@ -105,6 +110,8 @@ type Engine struct {
 
 	// previews bounds the dry runs at one time.
 	previews chan struct{}
+
+	slots slots
 
 	// untold are the queues of requests that were accepted here.
 	untold chan string
@@ -127,12 +134,15 @@ func New(o Options) *Engine {
 		Options: o, runs: make(map[int64]*run), changed: newBroadcast(), lineup: newBroadcast(),
 		previews: make(chan struct{}, maxPreviews), untold: make(chan string, maxUntold), moved: make(chan struct{}, 1),
 	}
-	e.settings.Store(o.Settings)
+	e.Configure(o.Settings)
 	return e
 }
 
 // Configure replaces the settings for requests that begin from now on.
-func (e *Engine) Configure(s *Settings) { e.settings.Store(s) }
+func (e *Engine) Configure(s *Settings) {
+	e.settings.Store(s)
+	e.slots.setLimit(s.Slots)
+}
 
 // Changed returns a channel that is closed at the next change of any request
 // in this process: a hint for those who follow, not a promise.

@@ -28,21 +28,12 @@ plugin "scribe" {
   path = %q
 }
 `, path), t.TempDir())
-	submit := func(user string) (id int64, submitted time.Time) {
-		t.Helper()
-		status, _, body := p.do(http.MethodPost, "/api/v1/builds/lines", `{"Lines": 1, "Milliseconds": 20}`, map[string]string{identityHeader: user})
-		var answer struct{ ID int64 }
-		if err := json.Unmarshal(body, &answer); err != nil || status != http.StatusCreated {
-			t.Fatalf("%d: %s", status, body)
-		}
-		return answer.ID, time.Now()
-	}
 	var theirs []int64
 	for range 200 {
-		id, _ := submit("ada")
-		theirs = append(theirs, id)
+		theirs = append(theirs, p.submitLines("ada", 20))
 	}
-	mine, submitted := submit("bob")
+	mine := p.submitLines("bob", 20)
+	submitted := time.Now()
 	for _, id := range []int64{mine, theirs[len(theirs)-1]} {
 		if build := p.wait(id); build["state"] != "complete" {
 			t.Fatalf("%v", build)
@@ -62,4 +53,17 @@ plugin "scribe" {
 	if before > 1 || after < 10 {
 		t.Errorf("%d requests of another user went first after it was submitted, and %d waited longer", before, after)
 	}
+}
+
+// submitLines submits a request of a user for the example handler, which takes so
+// long.
+func (p *process) submitLines(user string, milliseconds int) int64 {
+	p.t.Helper()
+	body := fmt.Sprintf(`{"Lines": 1, "Milliseconds": %d}`, milliseconds)
+	status, _, answer := p.do(http.MethodPost, "/api/v1/builds/lines", body, map[string]string{identityHeader: user})
+	var build struct{ ID int64 }
+	if err := json.Unmarshal(answer, &build); err != nil || status != http.StatusCreated {
+		p.t.Fatalf("%d: %s", status, answer)
+	}
+	return build.ID
 }

@@ -23,6 +23,8 @@ type duties struct {
 	// worker runs requests: those of queues, or of all if there are none.
 	worker bool
 	queues []string
+	// slots bounds what runs at the same time; 0 leaves that to the configuration.
+	slots int
 	// health is where a process without the API tells how it is; empty is nowhere.
 	health string
 }
@@ -48,6 +50,7 @@ func parseRoles(names []string) (duties, error) {
 func newWorkerCommand() *cobra.Command {
 	var path, health string
 	var queues []string
+	var slots int
 	c := &cobra.Command{
 		Use:   "worker",
 		Short: "Run requests that other processes accept",
@@ -57,11 +60,15 @@ func newWorkerCommand() *cobra.Command {
 			"hands running requests back to the other workers and ends.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return serve(c.Context(), path, duties{worker: true, queues: queues, health: health}, c.OutOrStdout(), c.ErrOrStderr())
+			if slots < 0 || slots == 0 && c.Flags().Changed("concurrency") {
+				return &exitError{exitUsage, fmt.Errorf("--concurrency: a worker cannot run %d requests at the same time; leave it out for no limit", slots)}
+			}
+			return serve(c.Context(), path, duties{worker: true, queues: queues, slots: slots, health: health}, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
 	c.Flags().StringVar(&path, "config", "iib.hcl", "the configuration file")
 	c.Flags().StringSliceVar(&queues, "queues", nil, "the queues to work on, with commas between them (default all)")
+	c.Flags().IntVar(&slots, "concurrency", 0, "how many requests to run at the same time, over all queues (default what iib.hcl says)")
 	c.Flags().StringVar(&health, "health", "", "an address, such as 127.0.0.1:8081, to answer /livez, /readyz and /metrics at")
 	return c
 }
@@ -123,6 +130,11 @@ func (s *server) runQueues(ctx context.Context) error {
 		return nil
 	}
 	return s.queue.Serve(ctx, queueSpecs(s.config.Load(), s.roles.queues), s.queueChanges, func(ctx context.Context, queue string, pass func()) {
+		release, ok := s.engine.Slot(ctx, queue, pass)
+		if !ok {
+			return
+		}
+		defer release()
 		if !s.engine.Reachable(ctx) {
 			pass()
 			s.engine.AwaitStore(ctx)

@@ -188,7 +188,7 @@ func (s *server) open(ctx context.Context, c *config.Config, r duties) (err erro
 	s.metrics = metrics.New(metrics.Options{Subscriptions: s.store.Subscriptions, Plugins: s.roster.Status, Version: version()})
 	s.engine = engine.New(engine.Options{
 		Store: s.store, Queue: s.queue, Roster: s.roster, Images: s.images, Tags: s.tags(),
-		Logs: s.files.Logs(), Artifacts: s.files, Settings: engineSettings(c, s.url), Worker: workerName(),
+		Logs: s.files.Logs(), Artifacts: s.files, Settings: engineSettings(c, s.url, r.slots), Worker: workerName(),
 		WorkDir: s.work.path, CacheDir: shared, Logger: s.log,
 		Judge: schema.Judge,
 		Ended: s.metrics.Ended, Tracer: s.tracer,
@@ -338,7 +338,7 @@ func (s *server) reload(ctx context.Context, path string, stderr io.Writer) {
 	}
 	change := config.Diff(s.config.Load(), next)
 	s.config.Store(next)
-	s.engine.Configure(engineSettings(next, s.url))
+	s.engine.Configure(engineSettings(next, s.url, s.roles.slots))
 	if err := s.images.Configure(imageOptions(next, ownRegistry(next, s.address))); err != nil {
 		s.log.Error("registries", "err", err)
 	}

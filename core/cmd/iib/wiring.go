@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -108,8 +109,9 @@ func reveal(secrets []sdk.Secret) []string {
 }
 
 // engineSettings are the engine's; url is where it answers those that were not
-// told of another address.
-func engineSettings(c *config.Config, url string) *engine.Settings {
+// told of another address, and slots, if it is not 0, wins over the concurrency
+// of the configuration.
+func engineSettings(c *config.Config, url string, slots int) *engine.Settings {
 	if c.Server.ExternalURL != "" {
 		url = c.Server.ExternalURL
 	}
@@ -121,8 +123,9 @@ func engineSettings(c *config.Config, url string) *engine.Settings {
 			if q == nil {
 				q = c.Queue(config.DefaultQueue)
 			}
-			return engine.QueueSettings{Timeout: q.Timeout, Attempts: q.Attempts, Serial: serial(q.Serial)}
+			return engine.QueueSettings{Timeout: q.Timeout, Attempts: q.Attempts, Serial: serial(q.Serial), Priority: q.Priority}
 		},
+		Slots:          cmp.Or(slots, c.Server.Concurrency),
 		Privileged:     c.Access.Privileged,
 		ForceOverwrite: c.Access.ForceOverwrite,
 		OCI:            c.Registry.OCI,

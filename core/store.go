@@ -65,7 +65,7 @@ type Claims interface {
 	// users: of those with the fewest requests running in the queue the one whom
 	// ClaimNext has served longest ago, and of that user's requests that nothing
 	// holds back the oldest. Those without a user are one user. It is NotFound if
-	// there is none; a dead claim's request counts from when Recover found it.
+	// there is none or the queue is paused; a dead claim's request counts from when Recover found it.
 	ClaimNext(ctx context.Context, queue, worker string, lease time.Duration) (*Request, Claim, error)
 	// Renew extends the lease. A Conflict means that the claim is lost.
 	Renew(ctx context.Context, claim Claim, lease time.Duration) error
@@ -81,13 +81,18 @@ type Claims interface {
 
 // Queues tells what waits for workers.
 type Queues interface {
-	// Queues returns the queues that have requests which have not ended, by
-	// name. They are what a lost queue is rebuilt from.
+	// Queues returns the queues that have requests which have not ended, or are
+	// paused, by name. They are what a lost queue is rebuilt from.
 	Queues(ctx context.Context) ([]QueueStanding, error)
 	// Recover ends dead claims, which counts a take-over of each. Called again
 	// and again, at least twice a lease, by any process, it makes their requests
 	// claimable by all.
 	Recover(ctx context.Context) error
+	// Pause makes ClaimNext find nothing in a queue, for all processes and as soon
+	// as it returns; what is claimed goes on. A second pause replaces the first.
+	Pause(ctx context.Context, queue, by, reason string) error
+	// Resume ends a pause; of a queue that is not paused it changes nothing.
+	Resume(ctx context.Context, queue string) error
 }
 
 // QueueStanding is how a queue stands.
@@ -95,9 +100,18 @@ type QueueStanding struct {
 	Name string
 	// Running have a worker; Waiting have none.
 	Running, Waiting int64
-	// Ready are those of Waiting that may be started now: no pause and nobody in
-	// their lane is before them.
+	// Ready are those of Waiting that may be started now: their queue is not
+	// paused, they make no pause of their own, and nobody in their lane is before
+	// them.
 	Ready int64
+	// Pause is nil if the queue is not paused.
+	Pause *Pause
+}
+
+// Pause is why nothing of a queue begins.
+type Pause struct {
+	By, Reason string
+	Since      time.Time
 }
 
 // Locks are names that one claim at a time may hold. A lock lives no longer

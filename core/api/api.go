@@ -27,6 +27,9 @@ type Engine interface {
 	// Replay makes events due again for a notifier; Forget drops one.
 	Replay(ctx context.Context, notifier string, r core.Replay) (int64, error)
 	Forget(ctx context.Context, notifier string) error
+	// PauseQueue lets no request of a queue begin until ResumeQueue.
+	PauseQueue(ctx context.Context, queue, by, reason string) error
+	ResumeQueue(ctx context.Context, queue, by string) error
 	// What tags were, and making them that again.
 	TagPoints(ctx context.Context, user, spec string, page int) (*core.TagPage, error)
 	TagPoint(ctx context.Context, user, spec, point string) (tag, digest string, err error)
@@ -77,6 +80,8 @@ type Options struct {
 type Settings struct {
 	// Workers are the users that may report about requests.
 	Workers []string
+	// Queues are those of the configuration, in its order.
+	Queues []Queue
 	// MaxPage caps the entries of a page.
 	MaxPage int
 	// MaxBody bounds a request's body in bytes.
@@ -127,6 +132,9 @@ func New(o Options) http.Handler {
 	v1.Handle("/notifiers/{name}", methods{http.MethodDelete: s.forget})
 	v1.Handle("/notifiers/{name}/events", methods{http.MethodGet: s.undelivered})
 	v1.Handle("/notifiers/{name}/replay", methods{http.MethodPost: s.replay})
+	v1.Handle("/queues", methods{http.MethodGet: s.queues})
+	v1.Handle("/queues/{name}/pause", methods{http.MethodPost: s.pauseQueue})
+	v1.Handle("/queues/{name}/resume", methods{http.MethodPost: s.resumeQueue})
 	v1.Handle("/builds", methods{http.MethodGet: s.list})
 	v1.Handle("/builds/{id:[0-9]+}", methods{http.MethodGet: s.get, http.MethodPatch: s.patch})
 	v1.Handle("/builds/{id:[0-9]+}/logs", methods{http.MethodGet: s.logs})

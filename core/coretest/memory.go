@@ -29,6 +29,7 @@ type Memory struct {
 	notifiers map[string]*memoryNotifier
 	moves     []*memoryMove
 	moved     int64
+	pauses    map[string]core.Pause
 	served    [][2]string // queue and user of each turn, in their order
 }
 
@@ -62,7 +63,7 @@ func NewMemory(now func() time.Time) *Memory {
 	if now == nil {
 		now = time.Now
 	}
-	return &Memory{now: now, images: make(map[string]bool), keys: make(map[[2]string]memoryKey)}
+	return &Memory{now: now, images: make(map[string]bool), keys: make(map[[2]string]memoryKey), pauses: make(map[string]core.Pause)}
 }
 
 // Ping implements core.Store.

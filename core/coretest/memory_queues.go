@@ -57,7 +57,8 @@ func (m *Memory) next(queue string) *memoryRequest {
 
 // ready tells that a request could be started now.
 func (m *Memory) ready(r *memoryRequest) bool {
-	return !r.Final() && r.Worker == "" && r.wait(m.now()) == 0 && m.turnInLane(r)
+	_, paused := m.pauses[r.Queue]
+	return !paused && !r.Final() && r.Worker == "" && r.wait(m.now()) == 0 && m.turnInLane(r)
 }
 
 // Queues implements core.Queues.
@@ -82,6 +83,13 @@ func (m *Memory) Queues(context.Context) ([]core.QueueStanding, error) {
 			all[i].Ready++
 		}
 	}
+	for name, p := range m.pauses {
+		i := slices.IndexFunc(all, func(q core.QueueStanding) bool { return q.Name == name })
+		if i < 0 {
+			i, all = len(all), append(all, core.QueueStanding{Name: name})
+		}
+		all[i].Pause = &p
+	}
 	slices.SortFunc(all, func(a, b core.QueueStanding) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
@@ -97,5 +105,21 @@ func (m *Memory) Recover(context.Context) error {
 			r.free()
 		}
 	}
+	return nil
+}
+
+// Pause implements core.Queues.
+func (m *Memory) Pause(_ context.Context, queue, by, reason string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pauses[text(queue)] = core.Pause{By: text(by), Reason: text(reason), Since: m.moment()}
+	return nil
+}
+
+// Resume implements core.Queues.
+func (m *Memory) Resume(_ context.Context, queue string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.pauses, text(queue))
 	return nil
 }

@@ -42,6 +42,50 @@ func testQueues(t *testing.T, open func(t *testing.T) core.Store) {
 		}
 	})
 
+	t.Run("that are paused give nothing until they are resumed", func(t *testing.T) {
+		s := start(t, open)
+		s.waiting("q", "ada", "", 3)
+		s.waiting("r", "ada", "", 1)
+		_, claim := s.next("q")
+		for _, reason := range []string{"an earlier one", "the registry moves"} {
+			if err := s.Pause(t.Context(), "q", "eve", reason); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Pause(t.Context(), "empty", "", ""); err != nil {
+			t.Fatal(err)
+		}
+		queues := s.queues()
+		for i := range queues {
+			if p := queues[i].Pause; p != nil {
+				if p.Since.IsZero() {
+					t.Errorf("queue %s is paused since no time", queues[i].Name)
+				}
+				p.Since = time.Time{}
+			}
+		}
+		wantSame(t, "queues", queues, []core.QueueStanding{
+			{Name: "empty", Pause: &core.Pause{}},
+			{Name: "q", Running: 1, Waiting: 2, Pause: &core.Pause{By: "eve", Reason: "the registry moves"}},
+			{Name: "r", Waiting: 1, Ready: 1},
+		})
+		if r, _ := s.next("q"); r != nil {
+			t.Errorf("the paused queue gave %+v", r)
+		}
+		if r, _ := s.next("r"); r == nil {
+			t.Error("another queue is paused too")
+		}
+		// What runs goes on, and what comes is stored.
+		s.change(claim, &core.Change{State: core.Complete, Reason: "Done."})
+		s.waiting("q", "ada", "", 1)
+		for _, queue := range []string{"q", "q", "empty", "unknown"} {
+			if err := s.Resume(t.Context(), queue); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantSame(t, "order", s.order("q"), "ada ada ada")
+	})
+
 	t.Run("the next request", func(t *testing.T) { testNext(t, open) })
 }
 

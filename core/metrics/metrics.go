@@ -19,6 +19,8 @@ import (
 type Options struct {
 	// Subscriptions tells how the notifiers stand.
 	Subscriptions func(context.Context) ([]core.Subscription, error)
+	// Queues tells what waits and runs.
+	Queues func(context.Context) ([]core.QueueStanding, error)
 	// Plugins tells how the plugins stand.
 	Plugins func() []core.PluginStatus
 	// Version is the program's own.

@@ -26,6 +26,9 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		Plugins: func() []core.PluginStatus {
 			return []core.PluginStatus{{Name: "index-add", Kind: "handler", State: "running", Restarts: 2}, {Name: "hook", Kind: "notifier", State: "failed"}}
 		},
+		Queues: func(context.Context) ([]core.QueueStanding, error) {
+			return []core.QueueStanding{{Name: "default", Waiting: 7, Running: 4}, {Name: "night", Waiting: 2, Pause: &core.Pause{}}}, nil
+		},
 		Subscriptions: func(context.Context) ([]core.Subscription, error) {
 			return []core.Subscription{{Notifier: "hook", Behind: 5, Waiting: 3, Parked: 1, Delivered: time.Unix(1700000000, 0)}}, nil
 		},
@@ -52,6 +55,10 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		`iib_notifier_waiting_events{notifier="hook"} 3`,
 		`iib_notifier_parked_events{notifier="hook"} 1`,
 		`iib_notifier_last_delivery_timestamp_seconds{notifier="hook"} 1.7e+09`,
+		`iib_queue_waiting_requests{queue="default"} 7`,
+		`iib_queue_running_requests{queue="default"} 4`,
+		`iib_queue_paused{queue="default"} 0`,
+		`iib_queue_paused{queue="night"} 1`,
 		`iib_build_info{version="v1"} 1`,
 		`go_goroutines `,
 	} {
@@ -65,6 +72,7 @@ func TestADatabaseThatIsAwayDoesNotHideTheRest(t *testing.T) {
 	m := New(Options{
 		Plugins:       func() []core.PluginStatus { return nil },
 		Subscriptions: func(context.Context) ([]core.Subscription, error) { return nil, errors.New("away") },
+		Queues:        func(context.Context) ([]core.QueueStanding, error) { return nil, errors.New("away") },
 	})
 	status, text := scrape(t, m)
 	if status != http.StatusOK || !strings.Contains(text, "iib_build_info") {

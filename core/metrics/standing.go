@@ -16,12 +16,18 @@ var (
 	last     = prometheus.NewDesc("iib_notifier_last_delivery_timestamp_seconds", "When a notifier last took an event.", []string{"notifier"}, nil)
 )
 
-// standing collects how plugins and notifiers stand.
+var (
+	queued  = prometheus.NewDesc("iib_queue_waiting_requests", "Requests that wait in a queue.", []string{"queue"}, nil)
+	claimed = prometheus.NewDesc("iib_queue_running_requests", "Requests of a queue that run, in all processes.", []string{"queue"}, nil)
+	paused  = prometheus.NewDesc("iib_queue_paused", "1 while a queue is paused.", []string{"queue"}, nil)
+)
+
+// standing collects how plugins, notifiers and queues stand.
 type standing Metrics
 
 // Describe implements prometheus.Collector.
 func (s *standing) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{pluginUp, restarts, behind, waiting, parked, last} {
+	for _, d := range []*prometheus.Desc{pluginUp, restarts, behind, waiting, parked, last, queued, claimed, paused} {
 		out <- d
 	}
 }
@@ -38,6 +44,28 @@ func (s *standing) Collect(out chan<- prometheus.Metric) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
+	s.collectNotifiers(ctx, out)
+	s.collectQueues(ctx, out)
+}
+
+func (s *standing) collectQueues(ctx context.Context, out chan<- prometheus.Metric) {
+	queues, err := s.options.Queues(ctx)
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(queued, err)
+		return
+	}
+	for _, q := range queues {
+		out <- prometheus.MustNewConstMetric(queued, prometheus.GaugeValue, float64(q.Waiting), q.Name)
+		out <- prometheus.MustNewConstMetric(claimed, prometheus.GaugeValue, float64(q.Running), q.Name)
+		held := 0.0
+		if q.Pause != nil {
+			held = 1
+		}
+		out <- prometheus.MustNewConstMetric(paused, prometheus.GaugeValue, held, q.Name)
+	}
+}
+
+func (s *standing) collectNotifiers(ctx context.Context, out chan<- prometheus.Metric) {
 	subscriptions, err := s.options.Subscriptions(ctx)
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(behind, err)

@@ -69,7 +69,8 @@ func (s *Store) ClaimNext(ctx context.Context, queue, worker string, lease time.
 	if some {
 		err = s.write(ctx, func(t *tx) error {
 			r = nil
-			if err := t.lockQueue(queue); err != nil {
+			paused, err := t.lockQueue(queue)
+			if err != nil || paused {
 				return err
 			}
 			g, err := t.choose(s, queue)
@@ -104,17 +105,19 @@ func (t *tx) has(query string, args ...any) (bool, error) {
 }
 
 // lockQueue keeps others from taking requests of a queue until the transaction
-// ends: two who choose at once would choose the same, or two of one user.
-func (t *tx) lockQueue(queue string) error {
-	locked, err := t.has(`SELECT 1 FROM queues WHERE name = $1`+t.d.forUpdate, queue)
-	if err != nil || locked {
-		return err
+// ends: two who choose at once would choose the same, or two of one user. It
+// reports whether the queue is paused.
+func (t *tx) lockQueue(queue string) (paused bool, err error) {
+	const lock = `SELECT paused <> 0 FROM queues WHERE name = $1`
+	err = t.row(lock+t.d.forUpdate, queue).Scan(&paused)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return paused, err
 	}
 	if err := t.exec(`INSERT INTO queues (name, served) VALUES ($1, 0) ON CONFLICT DO NOTHING`, queue); err != nil {
-		return err
+		return false, err
 	}
-	_, err = t.has(`SELECT 1 FROM queues WHERE name = $1`+t.d.forUpdate, queue)
-	return err
+	err = t.row(lock+t.d.forUpdate, queue).Scan(&paused)
+	return paused, err
 }
 
 // choose returns the request that is to be taken next from a locked queue,

@@ -20,12 +20,17 @@ func (s *Store) Queues(ctx context.Context) ([]core.QueueStanding, error) {
 	var found []core.QueueStanding
 	err := s.read(ctx, func(t *tx) error {
 		found = nil
-		return t.each(func(rows *sql.Rows) error {
+		err := t.each(func(rows *sql.Rows) error {
 			var q core.QueueStanding
 			err := rows.Scan(&q.Name, &q.Running, &q.Waiting, &q.Ready)
 			found = append(found, q)
 			return err
 		}, standings, micros(t.now))
+		if err != nil {
+			return err
+		}
+		found, err = t.addPauses(found)
+		return err
 	})
 	return found, s.fault(err, "count the requests of the queues")
 }

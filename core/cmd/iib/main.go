@@ -71,7 +71,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	root.AddCommand(newServerCommand(), newWorkerCommand(), newValidateCommand(), newDoctorCommand(), newSweepCommand(), newPluginCommand(), newTokenCommand())
 	root.AddCommand(newClientCommands()...)
-	root.AddCommand(newNotifierCommand(), newEventsCommand())
+	root.AddCommand(newNotifierCommand(), newEventsCommand(), newQueueCommand())
 	judgeArguments(root)
 	return root
 }

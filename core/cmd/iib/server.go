@@ -185,7 +185,7 @@ func (s *server) open(ctx context.Context, c *config.Config, r duties) (err erro
 	if err := os.MkdirAll(shared, 0o700); err != nil {
 		return fmt.Errorf("make the cache directory: %w", err)
 	}
-	s.metrics = metrics.New(metrics.Options{Subscriptions: s.store.Subscriptions, Plugins: s.roster.Status, Version: version()})
+	s.metrics = metrics.New(metrics.Options{Subscriptions: s.store.Subscriptions, Queues: s.store.Queues, Plugins: s.roster.Status, Version: version()})
 	s.engine = engine.New(engine.Options{
 		Store: s.store, Queue: s.queue, Roster: s.roster, Images: s.images, Tags: s.tags(),
 		Logs: s.files.Logs(), Artifacts: s.files, Settings: engineSettings(c, s.url, r.slots), Worker: workerName(),

@@ -143,7 +143,12 @@ func serial(s config.Serial) engine.Serial {
 }
 
 func apiSettings(c *config.Config) *api.Settings {
+	var queues []api.Queue
+	for _, q := range c.Queues {
+		queues = append(queues, api.Queue{Name: q.Name, Concurrency: q.Concurrency, Priority: q.Priority})
+	}
 	return &api.Settings{
+		Queues:  queues,
 		Workers: c.Access.Workers, MaxPage: c.API.MaxPerPage, MaxBody: c.Server.MaxBody,
 		Keep: c.Artifacts.Keep, KeepLogs: c.Artifacts.Logs, ExternalURL: c.Server.ExternalURL,
 		TrustedProxies: c.Server.TrustedProxies, PageSize: c.API.PageSize, MaxWait: c.API.MaxWait,

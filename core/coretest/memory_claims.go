@@ -14,6 +14,10 @@ import (
 func (m *Memory) Claim(_ context.Context, id int64, worker string, lease time.Duration) (*core.Request, core.Claim, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.claim(id, worker, lease)
+}
+
+func (m *Memory) claim(id int64, worker string, lease time.Duration) (*core.Request, core.Claim, error) {
 	r, err := m.find(id)
 	if err != nil {
 		return nil, core.Claim{}, err

@@ -11,17 +11,15 @@ import (
 )
 
 // ClaimNext implements core.Claims.
-func (m *Memory) ClaimNext(ctx context.Context, queue, worker string, lease time.Duration) (*core.Request, core.Claim, error) {
+func (m *Memory) ClaimNext(_ context.Context, queue, worker string, lease time.Duration) (*core.Request, core.Claim, error) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	next := m.next(text(queue))
-	m.mu.Unlock()
 	if next == nil {
 		return nil, core.Claim{}, sdk.Errorf(sdk.NotFound, "nothing waits in queue %s", queue)
 	}
-	r, claim, err := m.Claim(ctx, next.ID, worker, lease)
+	r, claim, err := m.claim(next.ID, worker, lease)
 	if err == nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
 		m.served = append(m.served, [2]string{r.Queue, r.User})
 	}
 	return r, claim, err

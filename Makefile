@@ -49,10 +49,10 @@ long: ## Run the long variants of tests: HISTORIES random histories (50000), all
 bench: build ## Run the benchmarks: ours, the floor and the peer side by side.
 	.ci/bench
 
-torture: build ## Kill everything at random, and set clocks, while REQUESTS (2000) run, for TIME (2h) at most, from SEED, and print the ledger; then spoil a registry's answers.
+torture: build ## Kill everything at random, and set clocks, every EVERY (3s) while REQUESTS (2000) run, for TIME (2h) at most, from SEED, and print the ledger; then spoil a registry's answers.
 	.ci/services
 	IIB_BIN=$(CURDIR)/bin IIB_REQUIRE_REAL=1 go test -timeout 4h -run 'TestTorture$$' -v ./core/cmd/iib \
-		-torture-clocks -torture-requests $(or $(REQUESTS),2000) -torture-time $(or $(TIME),2h) -torture-seed $(or $(SEED),0)
+		-torture-clocks -torture-every $(or $(EVERY),3s) -torture-requests $(or $(REQUESTS),2000) -torture-time $(or $(TIME),2h) -torture-seed $(or $(SEED),0)
 	IIB_BIN=$(CURDIR)/bin go test -timeout 2h -run 'TestABadRegistry$$' -v ./core/cmd/iib -registry-requests 1000 -torture-seed $(or $(SEED),0)
 
 soak: build ## Do the same work for TIME (20m) and demand that memory stays flat; then kill the registry and shuffle its work for much longer than the tests do.

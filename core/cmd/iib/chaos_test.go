@@ -12,6 +12,8 @@ import (
 type chaos struct {
 	*estate
 	random *rand.Rand
+	// every is the time between two faults, on average.
+	every time.Duration
 	// turn are the faults that have not had their turn in this round.
 	turn []harm
 	// resumes are due for what hangs at present.
@@ -162,7 +164,7 @@ func (c *chaos) run(done <-chan struct{}, most time.Duration) {
 			c.resume(now)
 			if now.After(next) {
 				c.strike()
-				next = time.Now().Add(300*time.Millisecond + time.Duration(c.random.Int64N(int64(1700*time.Millisecond))))
+				next = time.Now().Add(c.every/4 + time.Duration(c.random.Int64N(int64(c.every)*3/2)))
 			}
 		}
 	}

@@ -26,6 +26,7 @@ import (
 var (
 	tortureRequests = flag.Int("torture-requests", 80, "the requests of the torture test")
 	tortureTime     = flag.Duration("torture-time", 35*time.Second, "how long the torture test kills at most")
+	tortureEvery    = flag.Duration("torture-every", 1150*time.Millisecond, "the time between two faults of the torture test, on average")
 	// What a run does depends on its seed and on what the machine does meanwhile.
 	tortureSeed   = flag.Uint64("torture-seed", 1, "what the torture test does; 0 chooses one")
 	tortureClocks = flag.Bool("torture-clocks", false, "build programs whose clocks jump in the torture test, which takes some minutes")
@@ -65,7 +66,7 @@ func TestTorture(t *testing.T) {
 		defer close(done)
 		s.run(ctx, all[len(first):], 6)
 	}()
-	c := &chaos{estate: e, random: rand.New(rand.NewPCG(seed, 2))}
+	c := &chaos{estate: e, random: rand.New(rand.NewPCG(seed, 2)), every: *tortureEvery}
 	c.run(done, *tortureTime)
 	t.Logf("%d faults in %s; %d of %d requests have ended", c.count, time.Since(c.began).Round(time.Second), ended.Load(), len(all))
 	e.settle(done, &ended)

@@ -11,7 +11,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -174,11 +173,7 @@ func BenchmarkListOverHTTP(b *testing.B) {
 // measures how long after a line was written each of them has it.
 func BenchmarkLogFollowers(b *testing.B) {
 	const followers = 200
-	path := filepath.Join(b.TempDir(), "actor-scribe")
-	if err := os.Symlink(example(b, "actor"), path); err != nil {
-		b.Fatal(err)
-	}
-	p := startServer(b, fmt.Sprintf("plugin \"scribe\" {\n  kind = \"handler\"\n  path = %q\n}\n", path))
+	p := startServer(b, actor(b, b.TempDir(), "handler", "actor-scribe"))
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: followers}}
 	defer client.CloseIdleConnections()
 	var mu sync.Mutex

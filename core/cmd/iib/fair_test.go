@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 )
@@ -14,20 +12,12 @@ import (
 // request of another does not wait for them.
 func TestNobodyWaitsForAllRequestsOfAnother(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "actor-scribe")
-	if err := os.Symlink(example(t, "actor"), path); err != nil {
-		t.Fatal(err)
-	}
-	p := startWith(t, shippedWithout(t, `identity "none" {}`)+contractConfig+fmt.Sprintf(`
+	p := startWith(t, shippedWithout(t, `identity "none" {}`)+contractConfig+`
 queue "narrow" {
   concurrency = 1
   requests    = ["lines"]
 }
-plugin "scribe" {
-  kind = "handler"
-  path = %q
-}
-`, path), t.TempDir())
+`+actor(t, t.TempDir(), "handler", "actor-scribe"), t.TempDir())
 	var theirs []int64
 	for range 200 {
 		theirs = append(theirs, p.submitLines("ada", 20))

@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -27,21 +25,13 @@ func (p *process) ran(id any) (begin, end time.Time) {
 
 func TestASerialQueueRunsItsRequestsOneAfterAnother(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "actor-scribe")
-	if err := os.Symlink(example(t, "actor"), path); err != nil {
-		t.Fatal(err)
-	}
-	p := startServer(t, fmt.Sprintf(`
+	p := startServer(t, `
 queue "one-by-one" {
   concurrency = 4
   serial      = "queue"
   requests    = ["lines"]
 }
-plugin "scribe" {
-  kind = "handler"
-  path = %q
-}
-`, path))
+`+actor(t, t.TempDir(), "handler", "actor-scribe"))
 	var ids []any
 	for range 5 {
 		status, build := p.post("/api/v1/builds/lines", `{"Lines": 10, "Milliseconds": 10}`)

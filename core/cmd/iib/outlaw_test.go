@@ -12,7 +12,7 @@ import (
 
 // actor writes the block of a plugin in a directory that behaves as the last
 // part of its name says.
-func actor(t *testing.T, dir, kind, name string, settings ...string) string {
+func actor(t testing.TB, dir, kind, name string, settings ...string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.Symlink(example(t, "actor"), path); err != nil {

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,22 +11,14 @@ import (
 // A process with one slot runs what waits in the queue of a higher priority first.
 func TestQueuesShareTheSlotsOfAWorkerByPriority(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "actor-scribe")
-	if err := os.Symlink(example(t, "actor"), path); err != nil {
-		t.Fatal(err)
-	}
-	config := fmt.Sprintf(`
+	config := `
 queue "urgent" {
   priority = 9
 }
 queue "patient" {}
 user "ada@DOMAIN.LOCAL" { queue = "urgent" }
 user "bob@DOMAIN.LOCAL" { queue = "patient" }
-plugin "scribe" {
-  kind = "handler"
-  path = %q
-}
-`, path)
+` + actor(t, t.TempDir(), "handler", "actor-scribe")
 	shipped := strings.Replace(shippedWithout(t, `identity "none" {}`), "server {", "server {\n  concurrency = 1", 1)
 	p := startWith(t, shipped+contractConfig+config, t.TempDir())
 	held := p.submitLines("bob@DOMAIN.LOCAL", 2000)

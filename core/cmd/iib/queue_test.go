@@ -2,10 +2,7 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"testing"
 )
 
@@ -47,21 +44,13 @@ func (p *process) operate(name, verb, body, user string, want int) {
 
 func TestAPausedQueueAcceptsAndStartsNothing(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "actor-scribe")
-	if err := os.Symlink(example(t, "actor"), path); err != nil {
-		t.Fatal(err)
-	}
-	p := startWith(t, shippedWithout(t, `identity "none" {}`)+contractConfig+fmt.Sprintf(`
+	p := startWith(t, shippedWithout(t, `identity "none" {}`)+contractConfig+`
 queue "narrow" {
   concurrency = 2
   priority    = 3
   requests    = ["lines"]
 }
-plugin "scribe" {
-  kind = "handler"
-  path = %q
-}
-`, path), t.TempDir())
+`+actor(t, t.TempDir(), "handler", "actor-scribe"), t.TempDir())
 	running := p.submitLines(jane, 1000)
 	for range poll(t) {
 		if p.queue("narrow").Running == 1 {

@@ -8,14 +8,17 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/iib-engine/iib/sdk/image/imagetest"
+	"github.com/iib-engine/iib/sdk/sdktest/rabbitmq"
 )
 
 // canaries are secrets that must not be found anywhere, by what they are.
@@ -41,6 +44,7 @@ func (c canaries) in(data []byte) (found []string) {
 // No credential that a requester, an operator or a plugin's settings bring is
 // left in clear anywhere, be the requests complete, failed, cancelled or running.
 func TestNoSecretIsLeftAnywhere(t *testing.T) {
+	rabbitmq.Need(t)
 	t.Parallel()
 	secret := canaries{
 		"overwrite_from_index_token": "robot:canary-overwrite-7f3a",
@@ -49,6 +53,9 @@ func TestNoSecretIsLeftAnywhere(t *testing.T) {
 		"the auth file":              "engine:canary-authfile-2e81",
 		"a webhook's secret":         "canary-webhook-c4419f07",
 		"the sealing key":            strings.Repeat("c4a7a27e", 8),
+		"who pushes manifests":       "pusher:canary-omps-6c1e",
+		"Quay's token of omps":       "canary-oauth-18d7",
+		"the broker's password":      rabbitmq.Password,
 	}
 	private := newGuarded(t, "canary-auths-91bc")
 	dir := t.TempDir()
@@ -71,6 +78,10 @@ func TestNoSecretIsLeftAnywhere(t *testing.T) {
 	secret["an identity token"] = strings.TrimSpace(token)
 	write("tokens", line)
 
+	quay := httptest.NewServer(quayOf(t, secret))
+	defer quay.Close()
+	broker, pushAddress := rabbitmq.New(t), freeAddress(t)
+	cert, key := broker.Authority.Issue(rabbitmq.User)
 	var posts bytes.Buffer
 	var mu sync.Mutex
 	e := newEstate(t, 1, 1, func(e *estate, config string) string {
@@ -97,7 +108,25 @@ func TestNoSecretIsLeftAnywhere(t *testing.T) {
 			`"a secret of this test"`, fmt.Sprintf("file(%q)", write("webhook", secret["a webhook's secret"])),
 			"  push       =", fmt.Sprintf("  auth_file  = %q\n  push       =", write("auth.json", auths)),
 			e.host+"\"]", fmt.Sprintf("%s\", %q]", e.host, private.host),
-		).Replace(config)
+		).Replace(config) + pushBlock(pushAddress, fmt.Sprintf(`    target  = "cnr"
+    cnr_url = %q
+    organization "shown" {
+      public      = true
+      oauth_token = file(%q)
+    }`, quay.URL, write("oauth", secret["Quay's token of omps"]))) + fmt.Sprintf(`
+plugin "amqp-notify" {
+  kind = "notifier"
+  config {
+    urls              = ["amqps://%s", %q]
+    build_destination = %q
+    ca_file           = %q
+    cert_file         = %q
+    key_file          = %q
+    username          = %q
+    password          = file(%q)
+  }
+}
+`, freeAddress(t), broker.Secure(), rabbitmq.BuildQueue, broker.Authority.CA, cert, key, rabbitmq.User, write("password", rabbitmq.Password))
 	})
 	api := &process{t: t, url: e.urls[0]}
 	var answers bytes.Buffer
@@ -208,6 +237,24 @@ func TestNoSecretIsLeftAnywhere(t *testing.T) {
 		_, _, log := api.do(http.MethodGet, fmt.Sprintf("/api/v1/builds/%v/logs", id), "", map[string]string{"Authorization": "Bearer " + secret["an identity token"]})
 		answers.Write(log)
 	}
+	for _, c := range []struct {
+		what, path, credentials string
+		status                  int
+	}{
+		{"a push of manifests", "/v2/shown/zipfile", secret["who pushes manifests"], http.StatusOK},
+		{"a push that Quay refuses", "/v2/shown/zipfile", "x" + secret["who pushes manifests"], http.StatusForbidden},
+		{"a push whose repository stays private", "/v2/shown/zipfile/2.0.0", secret["who pushes manifests"], http.StatusInternalServerError},
+	} {
+		user, password, _ := strings.Cut(c.credentials, ":")
+		pusher := &pusher{t: t, base: "http://" + pushAddress, client: http.DefaultClient, auth: basicAuth(user, password)}
+		status, answer := pusher.push(c.path, "manifests.zip", zipOf(t, operatorFiles("web", "1.0.0")))
+		if status != c.status {
+			t.Errorf("%s: %d %v", c.what, status, answer)
+		}
+		fmt.Fprintln(&answers, answer)
+	}
+	// Six requests have begun and ended.
+	fmt.Fprintln(&answers, broker.Receive(t, rabbitmq.BuildQueue, 12))
 	look("after requests of all kinds")
 
 	// What is refused is not shown either.
@@ -248,6 +295,34 @@ func TestNoSecretIsLeftAnywhere(t *testing.T) {
 		t.Errorf("%s requests have ended and still have secrets", kept[0])
 	}
 	look("after a crash and a cancellation")
+}
+
+// quayOf is an application registry without packages, which knows those two of
+// the canaries that are for it, and makes a repository public once.
+func quayOf(t *testing.T, secret canaries) http.Handler {
+	user, password, _ := strings.Cut(secret["who pushes manifests"], ":")
+	var shown atomic.Bool
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given := r.Header.Get("Authorization")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/changevisibility"):
+			if given != "Bearer "+secret["Quay's token of omps"] {
+				t.Errorf("Quay was asked to show a repository with other credentials than the token")
+			}
+			if shown.Swap(true) {
+				http.Error(w, `{"error": "no: `+given+`"}`, http.StatusForbidden)
+				return
+			}
+			fmt.Fprint(w, `{"success": true}`)
+		case given != basicAuth(user, password):
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"error": {"code": "forbidden", "message": "Unauthorized", "details": {}}}`)
+		case r.Method == http.MethodGet:
+			fmt.Fprint(w, `[]`)
+		default:
+			fmt.Fprint(w, `{"status": "ok"}`)
+		}
+	})
 }
 
 // readAll reads the files below a directory.

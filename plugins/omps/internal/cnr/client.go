@@ -66,7 +66,24 @@ func (c *Client) do(ctx context.Context, method, address, authorization string, 
 	defer response.Body.Close()
 	a := &answer{status: response.StatusCode}
 	a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	a.hide(authorization)
 	return a, err
+}
+
+// hide removes the credentials of a call from a refusal, which is shown to whoever
+// pushes: some servers repeat what they were sent, and the token of an
+// organization is none of its pushers' business. What is shorter than a secret
+// stands in any text by chance.
+func (a *answer) hide(authorization string) {
+	if a.status/100 == 2 || authorization == "" {
+		return
+	}
+	_, credentials, _ := strings.Cut(authorization, " ")
+	for _, secret := range []string{authorization, credentials} {
+		if len(secret) >= 8 {
+			a.body = bytes.ReplaceAll(a.body, []byte(secret), []byte("[credentials]"))
+		}
+	}
 }
 
 // message is the text of an error. Its shape differs: an object with a message,

@@ -184,11 +184,9 @@ type artifactReader struct {
 	request int64
 	name    string
 
-	body     *body // nil if the connection is broken
+	stream
 	etag     string
 	at, size int64
-	// broken counts connections that ended without a byte.
-	broken int
 }
 
 func (r *artifactReader) Read(p []byte) (int, error) {
@@ -201,19 +199,12 @@ func (r *artifactReader) Read(p []byte) (int, error) {
 				return 0, err
 			}
 		}
-		n, err := r.body.Read(p)
+		n, err := r.read(p)
 		r.at += int64(n)
 		if n > 0 {
-			r.broken = 0
 			return n, nil
 		}
-		if err == nil {
-			continue
-		}
-		if err := r.Close(); err != nil {
-			return 0, err
-		}
-		if r.broken++; r.broken >= attempts || r.ctx.Err() != nil {
+		if err != nil && r.hopeless(r.ctx) {
 			return 0, r.files.unavailable("read "+r.name, r.request, err)
 		}
 	}
@@ -236,13 +227,4 @@ func (r *artifactReader) connect() error {
 	}
 	r.body = body
 	return nil
-}
-
-func (r *artifactReader) Close() error {
-	if r.body == nil {
-		return nil
-	}
-	err := r.body.Close()
-	r.body = nil
-	return err
 }

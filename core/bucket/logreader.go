@@ -35,12 +35,10 @@ type logReader struct {
 	// known is the last segment of which it is known that it exists. The writer
 	// of one before has ended it.
 	known int
-	// body is what comes of the segment, nil if it has to be asked for. With ended
-	// it is all that the segment will have.
-	body  *body
+	// stream is what comes of the segment; with ended it is all that the segment
+	// will have.
+	stream
 	ended bool
-	// broken counts connections that ended without a byte.
-	broken int
 }
 
 // Read returns io.EOF when nothing more is there yet.
@@ -56,23 +54,21 @@ func (r *logReader) Read(p []byte) (int, error) {
 			}
 			continue
 		}
-		n, err := r.body.Read(p)
+		n, err := r.read(p)
 		r.at += int64(n)
 		if n > 0 {
-			r.broken = 0
 			return n, nil
 		}
 		if err == nil {
 			continue
 		}
-		_ = r.Close()
 		if errors.Is(err, io.EOF) {
 			if r.ended {
 				r.next()
 			}
 			continue
 		}
-		if r.broken++; r.broken >= attempts || r.ctx.Err() != nil {
+		if r.hopeless(r.ctx) {
 			r.broken = 0 // reading on tries again
 			return 0, r.files.unavailable("read the log", r.request, err)
 		}
@@ -126,13 +122,4 @@ func (r *logReader) successor() (bool, error) {
 		return false, r.files.unavailable("read the log", r.request, err)
 	}
 	return err == nil, nil
-}
-
-func (r *logReader) Close() error {
-	if r.body == nil {
-		return nil
-	}
-	err := r.body.Close()
-	r.body = nil
-	return err
 }

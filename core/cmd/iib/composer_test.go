@@ -37,25 +37,6 @@ plugin "composer" {
 }
 `
 
-// need skips a test that needs what is not installed, or fails where that must
-// not be.
-func need(t testing.TB, programs ...string) {
-	t.Helper()
-	for _, program := range programs {
-		err := exec.Command("/usr/bin/python3", "-I", "-c", "import dnf").Run()
-		if program != "python3-dnf" {
-			_, err = exec.LookPath(program)
-		}
-		if err == nil {
-			continue
-		}
-		if os.Getenv("IIB_REQUIRE_REAL") == "1" {
-			t.Fatalf("%s is not installed, and IIB_REQUIRE_REAL is 1", program)
-		}
-		t.Skipf("%s is not installed", program)
-	}
-}
-
 // tiny are the packages of a distribution that is just large enough: setup has
 // what accounts need, hello needs setup.
 const tiny = `

@@ -64,9 +64,7 @@ func TestUnitsOfSystemd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("systemd-analyze is not installed here, so systemd's own judgement is missing")
-	}
+	need(t, "systemd-analyze")
 	for _, name := range []string{"iib.service", "iib-worker@1.service"} {
 		command := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", filepath.Join(dir, name))
 		if out, err := command.CombinedOutput(); err != nil || strings.Contains(string(out), dir) {

@@ -12,13 +12,15 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/iib-engine/iib/sdk/child"
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // Postgres is a PostgreSQL server of a test's own, on a free loopback port,
@@ -33,8 +35,7 @@ type Postgres struct {
 	port     int
 	password string
 	attr     *syscall.SysProcAttr
-	server   *os.Process
-	exited   chan struct{}
+	server   *child.Process
 	log      *os.File
 }
 
@@ -53,7 +54,7 @@ func StartPostgres(t testing.TB) *Postgres {
 	p.makeDir()
 	p.run("initdb", "--pgdata", filepath.Join(p.dir, "data"), "--username=iib", "--pwfile", filepath.Join(p.dir, "password"),
 		"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en-US", "--no-sync")
-	p.port = freePort(t)
+	p.port = loopback.Port(t)
 	p.Start()
 	t.Cleanup(func() { p.Kill() })
 	return p
@@ -131,16 +132,6 @@ func unprivileged(t testing.TB) (uid, gid int) {
 	return 0, 0
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // run runs one of PostgreSQL's programs to its end.
 func (p *Postgres) run(program string, args ...string) {
 	p.t.Helper()
@@ -158,32 +149,18 @@ func (p *Postgres) run(program string, args ...string) {
 // Start starts the server again after Kill, and waits until it answers.
 func (p *Postgres) Start() {
 	p.t.Helper()
-	started := make(chan error)
-	p.exited = make(chan struct{})
-	go func() {
-		defer close(p.exited)
-		// The server is to die with its parent, which to Linux is the thread
-		// that started it. SIGQUIT ends all of its processes at once.
-		runtime.LockOSThread()
-		attr := *p.attr
-		attr.Pdeathsig = syscall.SIGQUIT
-		cmd := exec.CommandContext(context.Background(), filepath.Join(p.bin, "postgres"), "-D", filepath.Join(p.dir, "data"),
-			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-p", strconv.Itoa(p.port),
-			// A process that is killed loses nothing of what the kernel has; only
-			// a power cut would.
-			"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "shared_buffers=64MB")
-		cmd.SysProcAttr = &attr
-		cmd.Dir = p.dir
-		cmd.Stdout, cmd.Stderr = p.log, p.log
-		err := cmd.Start()
-		p.server = cmd.Process
-		started <- err
-		if err == nil {
-			// How it ended is in its log.
-			_ = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
+	cmd := exec.CommandContext(context.Background(), filepath.Join(p.bin, "postgres"), "-D", filepath.Join(p.dir, "data"),
+		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-p", strconv.Itoa(p.port),
+		// A process that is killed loses nothing of what the kernel has; only
+		// a power cut would.
+		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "shared_buffers=64MB")
+	attr := *p.attr
+	attr.Pdeathsig = syscall.SIGQUIT // ends all of its processes at once
+	cmd.SysProcAttr = &attr
+	cmd.Dir = p.dir
+	cmd.Stdout, cmd.Stderr = p.log, p.log
+	var err error
+	if p.server, err = child.Start(cmd); err != nil {
 		p.t.Fatalf("start PostgreSQL: %v", err)
 	}
 	deadline := time.After(time.Minute)
@@ -200,7 +177,7 @@ func (p *Postgres) Start() {
 		}
 		select {
 		case <-tick.C:
-		case <-p.exited:
+		case <-p.server.Exited():
 			p.t.Fatalf("PostgreSQL ended by itself:\n%s", p.tail())
 		case <-deadline:
 			p.t.Fatalf("PostgreSQL did not get ready in a minute:\n%s", p.tail())
@@ -227,7 +204,7 @@ func (p *Postgres) Kill() {
 	// moment, with the shared memory that the next start needs.
 	_ = p.server.Signal(syscall.SIGQUIT)
 	p.Signal(syscall.SIGCONT)
-	<-p.exited
+	_ = p.server.Wait() // how it ended is in its log
 	p.server = nil
 }
 

@@ -17,7 +17,7 @@ func (p *Postgres) processes() []int {
 	if p.server == nil {
 		return nil
 	}
-	return append([]int{p.server.Pid}, children(p.server.Pid)...)
+	return append([]int{p.server.PID()}, children(p.server.PID())...)
 }
 
 // children are the processes that a process has started.
@@ -61,7 +61,7 @@ func (p *Postgres) Crash() {
 	for _, pid := range pids { // the first first, which would start others again
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	<-p.exited
+	_ = p.server.Wait()
 	p.server = nil
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -7,11 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/iib-engine/iib/sdk/child"
 )
 
 // Redis is a Redis server of a test's own. It listens on a unix socket in a
@@ -20,8 +21,7 @@ import (
 type Redis struct {
 	t            testing.TB
 	program, dir string
-	server       *os.Process
-	exited       chan struct{}
+	server       *child.Process
 }
 
 // StartRedis starts a server and returns its URL. Where Redis is not installed
@@ -64,24 +64,10 @@ func (r *Redis) Start() {
 	r.t.Helper()
 	// One that was killed leaves its socket, at which nobody answers.
 	_ = os.Remove(r.socket())
-	started, exited := make(chan error), make(chan struct{})
-	r.exited = exited
-	go func() {
-		defer close(exited)
-		// The server is to die with its parent, which to Linux is the thread that
-		// started it.
-		runtime.LockOSThread()
-		command := exec.Command(r.program, "--port", "0", "--unixsocket", r.socket(), "--save", "", "--appendonly", "no",
-			"--rdbcompression", "no", "--dir", r.dir)
-		command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		err := command.Start()
-		r.server = command.Process
-		started <- err
-		if err == nil {
-			_ = command.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
+	var err error
+	r.server, err = child.Start(exec.Command(r.program, "--port", "0", "--unixsocket", r.socket(), "--save", "", "--appendonly", "no",
+		"--rdbcompression", "no", "--dir", r.dir))
+	if err != nil {
 		r.t.Fatal(err)
 	}
 	ticker := time.NewTicker(10 * time.Millisecond)
@@ -100,8 +86,8 @@ func (r *Redis) Kill() {
 	if r.server == nil {
 		return
 	}
-	_ = r.server.Kill()
-	<-r.exited
+	r.server.Kill()
+	_ = r.server.Wait()
 	r.server = nil
 }
 

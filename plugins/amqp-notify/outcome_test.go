@@ -2,14 +2,16 @@ package main
 
 import (
 	"bufio"
-	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/child"
 	"github.com/iib-engine/iib/sdk/sdktest"
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 	"github.com/iib-engine/iib/sdk/sdktest/rabbitmq"
 )
 
@@ -18,30 +20,31 @@ import (
 func protonPeer(t *testing.T) (url string, targets <-chan string) {
 	t.Helper()
 	rabbitmq.NeedProton(t)
-	address := fmt.Sprintf("127.0.0.1:%d", rabbitmq.FreePort(t))
-	command := exec.Command(rabbitmq.Python, "testdata/peer.py", address)
-	rabbitmq.Own(command)
-	stdout, err := command.StdoutPipe()
+	address := loopback.Address(t)
+	output, its, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer its.Close() // the child keeps its own
+	command := exec.Command(rabbitmq.Python, "testdata/peer.py", address)
 	var stderr strings.Builder
-	command.Stderr = &stderr
-	if err := command.Start(); err != nil {
+	command.Stdout, command.Stderr = its, &stderr
+	peer, err := child.Start(command)
+	if err != nil {
 		t.Fatal(err)
 	}
 	lines := make(chan string, 100)
 	go func() {
 		defer close(lines)
-		for scanner := bufio.NewScanner(stdout); scanner.Scan(); {
+		defer output.Close()
+		for scanner := bufio.NewScanner(output); scanner.Scan(); {
 			lines <- scanner.Text()
 		}
 	}()
 	t.Cleanup(func() {
-		_ = command.Process.Kill()
+		peer.Kill()
 		for range lines {
 		}
-		_ = command.Wait()
 	})
 	if line := <-lines; line != "ready" {
 		t.Fatalf("the peer did not start: %s", &stderr)

@@ -2,13 +2,11 @@ package host
 
 import (
 	"context"
-	"errors"
 	"io"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -17,9 +15,9 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin/runner"
-	"golang.org/x/sys/unix"
 
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/child"
 	"github.com/iib-engine/iib/sdk/internal/wire"
 )
 
@@ -36,13 +34,13 @@ type process struct {
 	// the process ends.
 	handshake io.ReadCloser
 
-	killing sync.Once
-	doomed  chan struct{} // closed by kill
 	exited  chan struct{} // closed when the process is reaped
 	outcome error         // how it ended; read after exited
 
-	mu    sync.Mutex
-	story story
+	mu     sync.Mutex
+	child  *child.Process // nil until Start
+	doomed bool           // it was to be killed, perhaps before Start
+	story  story
 }
 
 // story is what explains a failed start.
@@ -64,7 +62,6 @@ func newProcess(c Command, p *program) *process {
 		command: c,
 		program: p,
 		out:     newOutput(c.Logger),
-		doomed:  make(chan struct{}),
 		exited:  make(chan struct{}),
 	}
 }
@@ -85,8 +82,6 @@ func (p *process) runner(_ hclog.Logger, spec *exec.Cmd, dir string) (runner.Run
 			// A group of its own: a terminal's interrupt is the engine's to
 			// handle, and what the plugin has started is killed with it.
 			Setpgid: true,
-			// Dies with the thread that started it; see run.
-			Pdeathsig: syscall.SIGKILL,
 		},
 	}
 	if p.cmd.Dir == "" {
@@ -115,9 +110,7 @@ func (p *process) Start(context.Context) error {
 		return err
 	}
 	p.cmd.Stdout, p.cmd.Stderr = stdoutEnd, stderrEnd
-	started := make(chan error)
-	go p.run(started)
-	err = <-started
+	err = p.begin()
 	stdoutEnd.Close()
 	stderrEnd.Close()
 	if err == nil {
@@ -147,39 +140,24 @@ func (p *process) admit() error {
 	return nil
 }
 
-// run starts the process and waits for it on one thread, because the kernel
-// sends the parent-death signal when the thread that started the child ends,
-// and Go ends threads when it likes unless they are locked.
-func (p *process) run(started chan<- error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := p.cmd.Start(); err != nil {
-		started <- err
+// begin starts the process and has its end told.
+func (p *process) begin() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	begun, err := child.Start(p.cmd)
+	if err != nil {
 		close(p.exited)
-		return
+		return err
 	}
-	started <- nil
-	pid := p.cmd.Process.Pid
-	finished := make(chan struct{})
+	p.child = begun
+	if p.doomed {
+		begun.Kill()
+	}
 	go func() {
-		select {
-		case <-p.doomed:
-			_ = syscall.Kill(-pid, syscall.SIGKILL)
-		case <-finished:
-		}
+		p.outcome = p.ending(begun.Wait())
+		close(p.exited)
 	}()
-	// Waiting without reaping keeps the group's number from being used again
-	// until everything in it has been told to die.
-	for {
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
-	close(finished)
-	_ = syscall.Kill(-pid, syscall.SIGKILL)
-	p.outcome = p.ending(p.cmd.Wait())
-	close(p.exited)
+	return nil
 }
 
 // read takes what the process prints. The readers end when the process has
@@ -205,7 +183,14 @@ func (p *process) read(stdout, stderr *os.File) {
 }
 
 // kill ends the process and all that it has started. It does not wait.
-func (p *process) kill() { p.killing.Do(func() { close(p.doomed) }) }
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doomed = true
+	if p.child != nil {
+		p.child.Kill()
+	}
+}
 
 // refuse ends a process that must not become a plugin.
 func (p *process) refuse(err error) {

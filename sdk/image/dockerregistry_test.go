@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // dockerRegistry starts Debian's docker-registry, which checks what it is given
@@ -44,14 +44,9 @@ func dockerRegistry(t testing.TB) string {
 
 func startDockerRegistry(t testing.TB, program, dir string) (host string, ok bool) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host = l.Addr().String()
-	l.Close()
+	host = loopback.Address(t)
 	config := filepath.Join(dir, "config.yml")
-	err = os.WriteFile(config, fmt.Appendf(nil, `version: 0.1
+	err := os.WriteFile(config, fmt.Appendf(nil, `version: 0.1
 log: {level: error, accesslog: {disabled: true}}
 storage:
   delete: {enabled: true}

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/iib-engine/iib/sdk/image/imagetest"
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 	"github.com/iib-engine/iib/sdk/sdktest/rabbitmq"
 )
 
@@ -80,7 +81,7 @@ func TestNoSecretIsLeftAnywhere(t *testing.T) {
 
 	quay := httptest.NewServer(quayOf(t, secret))
 	defer quay.Close()
-	broker, pushAddress := rabbitmq.New(t), freeAddress(t)
+	broker, pushAddress := rabbitmq.New(t), loopback.Address(t)
 	cert, key := broker.Authority.Issue(rabbitmq.User)
 	var posts bytes.Buffer
 	var mu sync.Mutex
@@ -126,7 +127,7 @@ plugin "amqp-notify" {
     password          = file(%q)
   }
 }
-`, freeAddress(t), broker.Secure(), rabbitmq.BuildQueue, broker.Authority.CA, cert, key, rabbitmq.User, write("password", rabbitmq.Password))
+`, loopback.Address(t), broker.Secure(), rabbitmq.BuildQueue, broker.Authority.CA, cert, key, rabbitmq.User, write("password", rabbitmq.Password))
 	})
 	api := &process{t: t, url: e.urls[0]}
 	var answers bytes.Buffer
@@ -171,7 +172,7 @@ plugin "amqp-notify" {
 		e.readAll(places, e.temporary)
 		processes := 0
 		for _, k := range append(e.apis, e.workers...) {
-			for _, pid := range append(k.plugins(), k.process.Pid) {
+			for _, pid := range append(k.plugins(), k.process.PID()) {
 				for _, file := range []string{"cmdline", "environ"} {
 					data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 					if err == nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/iib-engine/iib/core/coretest"
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // cluster is an engine of several processes: one that accepts requests and has
@@ -45,7 +46,7 @@ func startClusterWith(t testing.TB, workers int, extra string) *cluster {
 		config: filepath.Join(t.TempDir(), "iib.hcl"),
 		env:    []string{"IIB_DATABASE_URL=" + postgres.Database(), "IIB_REDIS_URL=" + redis, "IIB_TEST_KEY=" + strings.Repeat("5e", 32)},
 	}
-	address := freeAddress(t)
+	address := loopback.Address(t)
 	config := shippedWithout(t, "server {") // the block begins again below
 	config = strings.Replace(config, "  # The API answers here.", "server {\n  external_url = \"http://"+address+"\"\n\n  # The API answers here.", 1)
 	config = strings.Replace(config, "registry {", fmt.Sprintf("registry {\n  address    = %q\n  plain_http = [%q]\n", address, address), 1)
@@ -258,7 +259,7 @@ func TestOneAPIAndTwoWorkers(t *testing.T) {
 		}
 	})
 	t.Run("a worker tells how it is", func(t *testing.T) {
-		address := freeAddress(t)
+		address := loopback.Address(t)
 		c.add("--queues", "default", "--health", address)
 		worker := &process{t: t, url: "http://" + address}
 		for range poll(t) {

@@ -26,6 +26,7 @@ import (
 	"github.com/iib-engine/iib/core/coretest"
 	"github.com/iib-engine/iib/core/store"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // examinee is who the doctor looks at: a configuration, its environment, and a
@@ -78,7 +79,7 @@ func examineeWith(t *testing.T, config string, env ...string) *examinee {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env = append([]string{"TMPDIR=" + temporary, "IIB_LISTEN=" + freeAddress(t)}, env...)
+	env = append([]string{"TMPDIR=" + temporary, "IIB_LISTEN=" + loopback.Address(t)}, env...)
 	return &examinee{
 		process:   &process{t: t, bin: bin, config: file, dataDir: filepath.Join(t.TempDir(), "data"), env: env},
 		temporary: temporary,
@@ -412,7 +413,7 @@ func TestTheDoctorLooksAtTheRegistry(t *testing.T) {
 	registry.ahead = -time.Minute
 	p, r = look(password)
 	p.wants(r, levelWarning, "clock", "registry is 1m", "behind this machine's")
-	registry.host = freeAddress(t)
+	registry.host = loopback.Address(t)
 	p, r = look(password)
 	p.wants(r, levelWrong, "registry", "refused", "check that the registry runs")
 	p.alone(r, "registry")

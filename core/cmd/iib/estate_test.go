@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/iib-engine/iib/core/coretest"
+	"github.com/iib-engine/iib/sdk/child"
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // kept is a program that is started again whenever it ends, as an operating
@@ -27,7 +28,7 @@ type kept struct {
 	clock *machineClock
 
 	mu      sync.Mutex
-	process *os.Process
+	process *child.Process
 	ended   bool
 	done    chan struct{}
 }
@@ -37,8 +38,6 @@ func (k *kept) keep() {
 	k.done = make(chan struct{})
 	go func() {
 		defer close(k.done)
-		// The program is to die with the test, which to Linux is this thread.
-		runtime.LockOSThread()
 		for k.live() {
 			time.Sleep(100 * time.Millisecond) // as systemd's RestartSec has it
 		}
@@ -54,19 +53,18 @@ func (k *kept) live() bool {
 	defer log.Close()
 	c := exec.Command(k.program, k.args...)
 	c.Env, c.Stdout, c.Stderr = k.env, log, log
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	k.mu.Lock()
 	if k.ended {
 		k.mu.Unlock()
 		return false
 	}
-	err = c.Start()
-	k.process = c.Process
+	process, err := child.Start(c)
+	k.process = process
 	k.mu.Unlock()
 	if err != nil {
 		return false
 	}
-	_ = c.Wait()
+	_ = process.Wait()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return !k.ended
@@ -105,7 +103,7 @@ func (k *kept) plugins() []int {
 	if process == nil {
 		return nil
 	}
-	out, _ := exec.Command("pgrep", "-P", strconv.Itoa(process.Pid)).Output()
+	out, _ := exec.Command("pgrep", "-P", strconv.Itoa(process.PID())).Output()
 	var pids []int
 	for _, field := range strings.Fields(string(out)) {
 		if pid, err := strconv.Atoi(field); err == nil {
@@ -220,9 +218,9 @@ func newEstate(t *testing.T, apis, workers int, edits ...func(e *estate, config 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(e.temporary) })
-	registry := freeAddress(t)
+	registry := loopback.Address(t)
 	for range apis {
-		e.urls = append(e.urls, "http://"+freeAddress(t))
+		e.urls = append(e.urls, "http://"+loopback.Address(t))
 	}
 	write := func(name, text string) string {
 		path := filepath.Join(t.TempDir(), name)

@@ -14,11 +14,12 @@ import (
 
 	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
 	"github.com/iib-engine/iib/sdk/image/imagetest"
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 func TestBackportedBundlesReachTheApplicationRegistry(t *testing.T) {
 	t.Parallel()
-	own := freeAddress(t)
+	own := loopback.Address(t)
 	shipped, err := os.ReadFile("../../../iib.hcl")
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // examples is where the example plugins and those of testdata lie, built once.
@@ -77,13 +79,7 @@ type receiver struct {
 // newReceiver returns one that is down.
 func newReceiver(t testing.TB) *receiver {
 	t.Helper()
-	r := &receiver{t: t}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.address = listener.Addr().String()
-	listener.Close()
+	r := &receiver{t: t, address: loopback.Address(t)}
 	t.Cleanup(r.down)
 	return r
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // manyPackages pushes packages, in namespaces n0 to n9, two releases each.
@@ -54,7 +56,7 @@ func (p *pusher) packages(query string) int {
 // registry, and one namespace of ten of them.
 func BenchmarkListingOfPackages(b *testing.B) {
 	const packages = 1000
-	own := freeAddress(b)
+	own := loopback.Address(b)
 	p := startServer(b, fmt.Sprintf("plugin \"omps\" {\n  kind = \"service\"\n  mount = \"/omps/\"\n  pass_authorization = true\n  listener %q {}\n}\n", own))
 	shop := &pusher{t: b, base: "http://" + own, client: http.DefaultClient, auth: basicAuth("user", "password")}
 	started := time.Now()

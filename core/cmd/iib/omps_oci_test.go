@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // TestPackagesAreKeptInAnotherRegistry has packages pushed, listed, pulled and
@@ -27,7 +29,7 @@ func TestPackagesAreKeptInAnotherRegistry(t *testing.T) {
 			registry := start(t)
 			n := newNeighbours(t, archive)
 			n.decide(200, `{"policies_satisfied": true}`)
-			own := freeAddress(t)
+			own := loopback.Address(t)
 			startWith(t, tabled(t, own, n, fmt.Sprintf("target = \"oci\"\n    registry_url = %q\n    prefix = \"packages/old\"", registry)), t.TempDir())
 			p := &pusher{t: t, base: "http://" + own, client: http.DefaultClient, auth: team}
 			testWhatSucceeds(t, p, p, archive, "v2", "life")

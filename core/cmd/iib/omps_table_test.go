@@ -19,6 +19,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // neighbours play Koji, Greenwave and Quay for a push service of a test. Koji
@@ -395,14 +397,14 @@ func TestEveryRowOfThePushTablesHolds(t *testing.T) {
 	rows := pushTable(t)
 	archive := zipOf(t, operatorFiles("web", "1.0.0"))
 	n := newNeighbours(t, archive)
-	embedded := freeAddress(t)
+	embedded := loopback.Address(t)
 	first := startWith(t, tabled(t, embedded, n, `target = "embedded"`), t.TempDir())
 	quay, err := url.Parse("http://" + embedded)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.quay = httputil.NewSingleHostReverseProxy(quay)
-	own := freeAddress(t)
+	own := loopback.Address(t)
 	second := startWith(t, tabled(t, own, n, fmt.Sprintf("target = \"cnr\"\n    cnr_url = %q", n.url)), t.TempDir())
 	team := basicAuth("team+ci", "not so secret 1")
 	shop := &pusher{t: t, base: "http://" + embedded, client: http.DefaultClient, auth: team}

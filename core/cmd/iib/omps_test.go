@@ -22,6 +22,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // pushService is the block that switches it on, with addresses of its own.
@@ -69,7 +71,7 @@ plugin "omps" {
 // at the service's own address.
 func startPushService(t testing.TB, settings string) (*process, *pusher) {
 	t.Helper()
-	own := freeAddress(t)
+	own := loopback.Address(t)
 	p := startServer(t, pushBlock(own, settings))
 	return p, &pusher{t: t, base: "http://" + own, client: http.DefaultClient, auth: "basic dXNlcjpwYXNzd29yZA=="}
 }
@@ -88,17 +90,6 @@ func shippedWithRegistry(t testing.TB, settings string) string {
 		t.Fatalf("iib.hcl has no %s", mounts)
 	}
 	return before + mounts + "  pass_authorization = true\n  config {\n" + settings + "\n  }\n" + after
-}
-
-// freeAddress is one that nobody listens on at this moment.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // operatorFiles are an operator in package-manifest form, with a directory for
@@ -255,7 +246,7 @@ func (p *pusher) push(path, name string, archive []byte) (int, map[string]any) {
 
 func TestOperatorsArePushedListedPulledAndDeleted(t *testing.T) {
 	t.Parallel()
-	own := freeAddress(t)
+	own := loopback.Address(t)
 	socket := filepath.Join(shortDir(t), "omps.sock")
 	p := startServer(t, fmt.Sprintf(pushService, own, socket))
 	mounted := &pusher{t: t, base: p.url + "/omps", client: http.DefaultClient, auth: "basic dXNlcjpwYXNzd29yZA=="}
@@ -459,7 +450,7 @@ func TestOperatorsArePushedListedPulledAndDeleted(t *testing.T) {
 
 func TestPackagesHaveTheRightsOfTheRegistry(t *testing.T) {
 	t.Parallel()
-	own := freeAddress(t)
+	own := loopback.Address(t)
 	config := shippedWithRegistry(t, `    repository "app-registry/team/*" {
       writers = ["team+ci"]
     }

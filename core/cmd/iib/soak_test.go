@@ -95,7 +95,7 @@ type usage struct{ seen map[string][]sample }
 func (u *usage) measure(e *estate) {
 	for _, k := range e.programs() {
 		k.mu.Lock()
-		pid := k.process.Pid
+		pid := k.process.PID()
 		k.mu.Unlock()
 		u.add(k.name, pid)
 		for _, pid := range k.plugins() {

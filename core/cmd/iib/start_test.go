@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // What a plugin that has not run yet will answer is not known: a client must not
@@ -44,7 +46,7 @@ func TestAnEngineThatCannotStartSaysWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := "postgres://iib:canary@" + freeAddress(t) + "/iib"
+	address := "postgres://iib:canary@" + loopback.Address(t) + "/iib"
 	p := &process{t: t, dataDir: t.TempDir(), bin: bin, env: []string{"IIB_DATABASE_URL=" + address}}
 	file := filepath.Join(t.TempDir(), "iib.hcl")
 	if err := os.WriteFile(file, []byte("database { url = env(\"IIB_DATABASE_URL\") }\n"), 0o600); err != nil {

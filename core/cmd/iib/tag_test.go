@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
 	"github.com/iib-engine/iib/sdk/image"
 	"github.com/iib-engine/iib/sdk/image/imagetest"
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // plainRegistry starts Debian's docker-registry, which keeps no history, and
@@ -26,12 +26,7 @@ import (
 func plainRegistry(t testing.TB) string {
 	t.Helper()
 	need(t, "docker-registry")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host := listener.Addr().String()
-	listener.Close()
+	host := loopback.Address(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "config.yml")
 	config := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"+

@@ -12,8 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +20,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iib-engine/iib/sdk/child"
 	"github.com/iib-engine/iib/sdk/clienttls/tlstest"
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 //go:embed receive.py
@@ -56,8 +56,7 @@ type Broker struct {
 
 	plainPort, tlsPort, distPort, epmdPort int
 
-	command *exec.Cmd
-	exited  chan struct{}
+	server *child.Process
 }
 
 // need skips the test without a program, or fails it where CI demands all.
@@ -91,44 +90,23 @@ func NeedProton(t testing.TB) {
 func New(t testing.TB) *Broker {
 	r := &Broker{dir: t.TempDir(), Authority: tlstest.New(t)}
 	for _, port := range []*int{&r.plainPort, &r.tlsPort, &r.distPort, &r.epmdPort} {
-		*port = FreePort(t)
+		*port = loopback.Port(t)
 	}
 	r.configure(t)
 	// RabbitMQ's nodes find each other by epmd. This one is the test's own, in
 	// the foreground, so that none stays behind.
 	epmd := exec.Command("epmd", "-port", fmt.Sprint(r.epmdPort), "-address", "127.0.0.1")
-	Own(epmd)
-	if err := epmd.Start(); err != nil {
+	names, err := child.Start(epmd)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = epmd.Process.Kill()
-		_ = epmd.Wait()
+		names.Kill()
+		_ = names.Wait()
 	})
 	r.Start(t)
 	t.Cleanup(r.Kill)
 	return r
-}
-
-// Own makes a command's process die with the tests.
-func Own(command *exec.Cmd) {
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-}
-
-// FreePort returns a port that stays free until its server binds it: it is
-// below those that the kernel gives to whoever asks for any.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	for range 100 {
-		port := 15000 + rand.IntN(10000)
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = listener.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
 }
 
 func (r *Broker) configure(t testing.TB) {
@@ -174,10 +152,10 @@ func (r *Broker) path(name string) string { return filepath.Join(r.dir, name) }
 // Start runs the broker again after a Kill, and waits until it serves.
 func (r *Broker) Start(t testing.TB) {
 	t.Helper()
-	r.command = exec.Command(program)
-	Own(r.command)
-	r.command.Dir = r.dir
-	r.command.Env = []string{
+	command := exec.Command(program)
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Dir = r.dir
+	command.Env = []string{
 		"PATH=/usr/bin:/bin", "HOME=" + r.dir, "RUNNING_UNDER_SYSTEMD=1", // no script around the server
 		"ERL_EPMD_PORT=" + fmt.Sprint(r.epmdPort), "ERL_EPMD_ADDRESS=127.0.0.1",
 		"ERL_INETRC=" + r.path("inetrc"),
@@ -186,29 +164,27 @@ func (r *Broker) Start(t testing.TB) {
 		"RABBITMQ_MNESIA_BASE=" + r.path("mnesia"), "RABBITMQ_LOG_BASE=" + r.path("log"), "RABBITMQ_PID_FILE=" + r.path("pid"),
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false",
 	}
-	stdout, err := r.command.StdoutPipe()
+	output, its, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.command.Stderr = r.command.Stdout
-	if err := r.command.Start(); err != nil {
+	defer its.Close() // the child keeps its own
+	command.Stdout, command.Stderr = its, its
+	if r.server, err = child.Start(command); err != nil {
 		t.Fatal(err)
 	}
-	ready, exited := make(chan string, 1), make(chan struct{})
-	r.exited = exited
-	command := r.command
+	ready := make(chan string, 1)
 	go func() {
-		defer close(exited)
+		defer output.Close()
 		var printed strings.Builder
-		lines := bufio.NewScanner(stdout)
+		lines := bufio.NewScanner(output)
 		for lines.Scan() {
 			fmt.Fprintln(&printed, lines.Text())
 			if strings.Contains(lines.Text(), "Server startup complete") {
 				ready <- ""
 			}
 		}
-		_, _ = io.Copy(io.Discard, stdout)
-		_ = command.Wait()
+		_, _ = io.Copy(io.Discard, output)
 		select {
 		case ready <- printed.String():
 		default:
@@ -227,12 +203,12 @@ func (r *Broker) Start(t testing.TB) {
 
 // Kill ends the broker as a power failure would.
 func (r *Broker) Kill() {
-	if r.command == nil {
+	if r.server == nil {
 		return
 	}
-	_ = syscall.Kill(-r.command.Process.Pid, syscall.SIGKILL)
-	<-r.exited
-	r.command = nil
+	r.server.Kill()
+	_ = r.server.Wait()
+	r.server = nil
 }
 
 // Address is where the broker answers without TLS.
@@ -272,15 +248,17 @@ func (r *Broker) Receive(t testing.TB, queue string, count int) []Message {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), Python, "-c", receiver, r.Address(),
 		User, Password, queue, fmt.Sprint(count))
-	Own(command)
-	var stderr bytes.Buffer
-	command.Stderr = &stderr
-	out, err := command.Output()
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
+	reader, err := child.Start(command)
+	if err == nil {
+		err = reader.Wait()
+	}
 	if err != nil {
-		t.Fatalf("receive from %s: %v\n%s%s", queue, err, out, cmp.Or(stderr.String(), "it printed no error"))
+		t.Fatalf("receive from %s: %v: %s", queue, err, cmp.Or(strings.TrimSpace(stderr.String()), "it printed no error"))
 	}
 	var messages []Message
-	decoder := json.NewDecoder(bytes.NewReader(out))
+	decoder := json.NewDecoder(&stdout)
 	for {
 		var m Message
 		if err := decoder.Decode(&m); errors.Is(err, io.EOF) {

@@ -19,6 +19,7 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/dnf"
 	"github.com/iib-engine/iib/plugins/composer/internal/rpmtest"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/child"
 	"github.com/iib-engine/iib/sdk/sdktest"
 )
 
@@ -103,7 +104,7 @@ func alive(pid int) bool {
 }
 
 // start runs a victim until it says a line, and returns it with what it runs.
-func start(t *testing.T, task victimTask, line string, ready func()) (*exec.Cmd, []int) {
+func start(t *testing.T, task victimTask, line string, ready func()) (*child.Process, []int) {
 	t.Helper()
 	data, err := json.Marshal(task)
 	if err != nil {
@@ -111,12 +112,15 @@ func start(t *testing.T, task victimTask, line string, ready func()) (*exec.Cmd,
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), victim+"="+string(data))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.StdoutPipe()
+	out, its, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	defer its.Close() // the child keeps its own
+	t.Cleanup(func() { out.Close() })
+	cmd.Stdout = its
+	v, err := child.Start(cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if line != "" {
@@ -130,19 +134,17 @@ func start(t *testing.T, task victimTask, line string, ready func()) (*exec.Cmd,
 	} else {
 		ready()
 	}
-	return cmd, children(t, cmd.Process.Pid)
+	return v, children(t, v.PID())
 }
 
 // kill kills the victim alone, and checks that nothing of it is left.
-func kill(t *testing.T, cmd *exec.Cmd, below []int, least int, dirs ...string) {
+func kill(t *testing.T, v *child.Process, below []int, least int, dirs ...string) {
 	t.Helper()
 	if len(below) < least {
 		t.Errorf("the victim runs %d processes: nothing to be checked", len(below))
 	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
+	v.Kill()
+	_ = v.Wait()
 	deadline := time.Now().Add(30 * time.Second)
 	for _, pid := range below {
 		for alive(pid) {

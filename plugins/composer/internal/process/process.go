@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/child"
 	"github.com/iib-engine/iib/sdk/printed"
 )
 
@@ -113,8 +113,7 @@ func (c *Command) Run(ctx context.Context) error {
 		ExtraFiles: c.Files,
 		WaitDelay:  10 * time.Second,
 		SysProcAttr: &syscall.SysProcAttr{
-			Setpgid:   true,
-			Pdeathsig: syscall.SIGKILL,
+			Setpgid: true,
 		},
 	}
 	if c.Stderr != nil {
@@ -123,9 +122,7 @@ func (c *Command) Run(ctx context.Context) error {
 	if c.Attr != nil {
 		c.Attr(cmd.SysProcAttr)
 	}
-	done := make(chan error)
-	go func() { done <- run(ctx, cmd) }()
-	err := <-done
+	err := run(ctx, cmd)
 	name := filepath.Base(path)
 	var exit *exec.ExitError
 	switch {
@@ -141,31 +138,14 @@ func (c *Command) Run(ctx context.Context) error {
 	return sdk.Errorf(sdk.Internal, "start %s: %w", path, err)
 }
 
-// run starts the process and waits for it on one thread, because the kernel
-// sends the parent-death signal when the thread that started the child ends,
-// and Go ends threads when it likes unless they are locked.
+// run starts the process and waits for it; its group ends with ctx.
 func run(ctx context.Context, cmd *exec.Cmd) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
+	p, err := child.Start(cmd)
+	if err != nil {
 		return err
 	}
-	pid := cmd.Process.Pid
-	stop := context.AfterFunc(ctx, func() { _ = syscall.Kill(-pid, syscall.SIGKILL) })
-	// Waiting without reaping keeps the group's number from being used again
-	// until everything in it has been told to die.
-	for {
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	_ = syscall.Kill(-pid, syscall.SIGKILL)
-	if !stop() {
-		// It has begun: let it end before the number is free.
-		_ = syscall.Kill(-pid, syscall.SIGKILL)
-	}
-	return cmd.Wait()
+	defer context.AfterFunc(ctx, p.Kill)()
+	return p.Wait()
 }
 
 // Lines calls a function with each line that is written to it, without its end.

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/iib-engine/iib/plugins/registry/internal/store"
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // BenchmarkPush pushes to this registry and, where that is installed, to the
@@ -100,12 +100,7 @@ func distribution(b *testing.B) *registry {
 	if err != nil {
 		b.Skip("docker-registry is not installed")
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
+	address := loopback.Address(b)
 	dir := b.TempDir()
 	config := filepath.Join(dir, "config.yml")
 	text := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\n",

@@ -1,0 +1,173 @@
+package child_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/iib-engine/iib/sdk/child"
+)
+
+// shell starts a script and returns its first line.
+func shell(t *testing.T, group bool, script string) (*child.Process, string) {
+	t.Helper()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	defer write.Close()
+	cmd := exec.Command("/bin/sh", "-c", script)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: group}
+	cmd.Stdout = write
+	p, err := child.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Kill()
+		_ = p.Wait()
+	})
+	line, err := bufio.NewReader(read).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, strings.TrimSpace(line)
+}
+
+func TestStart(t *testing.T) {
+	p, line := shell(t, false, "echo $$; exit 3")
+	if line != strconv.Itoa(p.PID()) {
+		t.Errorf("PID %d, want %s", p.PID(), line)
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](p.Wait()); !ok || exit.ExitCode() != 3 {
+		t.Errorf("Wait: %v, want exit status 3", p.Wait())
+	}
+	if err := p.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("Signal after the end: %v, want os.ErrProcessDone", err)
+	}
+	p.Kill()
+}
+
+func TestStartOfNothing(t *testing.T) {
+	if _, err := child.Start(exec.Command("/no/such/program")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Start: %v, want os.ErrNotExist", err)
+	}
+}
+
+// A child outlives the thread that Start was called on: an echo that has been
+// told to die does not answer.
+func TestAChildOutlivesThreads(t *testing.T) {
+	ours, its := net.Pipe()
+	cmd := exec.Command("/bin/cat")
+	cmd.Stdin, cmd.Stdout = its, its
+	var p *child.Process
+	var err error
+	onThreadThatEnds(t, func() { p, err = child.Start(cmd) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ours.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewReader(ours)
+	for i := range 20 {
+		onThreadThatEnds(t, func() {})
+		if _, err := fmt.Fprintln(ours, i); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := answers.ReadString('\n'); err != nil || line != fmt.Sprintln(i) {
+			t.Fatalf("the child answers %q, %v", line, err)
+		}
+	}
+	p.Kill()
+	ours.Close()
+	_ = p.Wait()
+}
+
+// onThreadThatEnds calls f, and returns when its thread has ended.
+func onThreadThatEnds(t *testing.T, f func()) {
+	t.Helper()
+	id := make(chan int)
+	lock := func() {
+		runtime.LockOSThread() // the thread ends with its goroutine
+		tid := unix.Gettid()
+		if tid != os.Getpid() {
+			f()
+		}
+		id <- tid
+	}
+	go lock()
+	tid := <-id
+	if tid == os.Getpid() { // the first thread never ends
+		go lock()
+		tid = <-id
+	}
+	thread := fmt.Sprintf("/proc/self/task/%d", tid)
+	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
+		if _, err := os.Stat(thread); errors.Is(err, os.ErrNotExist) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("thread %s does not end", thread)
+		}
+	}
+}
+
+func TestAGroupEndsWithItsChild(t *testing.T) {
+	for _, c := range []struct {
+		name, script string
+		end          func(*child.Process)
+	}{
+		{"killed", "sleep 600 & echo $!; wait", (*child.Process).Kill},
+		{"by itself", "sleep 600 & echo $!; read line || exit 0", func(*child.Process) {}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, line := shell(t, true, c.script)
+			pid, err := strconv.Atoi(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				t.Fatal(err)
+			}
+			c.end(p)
+			_ = p.Wait()
+			if fd > 0 {
+				ended(t, fd)
+			}
+		})
+	}
+}
+
+// ended waits until the process of a pidfd has ended.
+func ended(t *testing.T, fd int) {
+	t.Helper()
+	defer unix.Close(fd)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 1000)
+		switch {
+		case n == 1:
+			return
+		case err != nil && !errors.Is(err, unix.EINTR):
+			t.Fatal(err)
+		case ctx.Err() != nil:
+			t.Fatal("a process of the group is left")
+		}
+	}
+}

@@ -21,16 +21,19 @@ type TagMoves interface {
 	// there; ID and Time are the store's.
 	BeginMove(ctx context.Context, m TagMove, claim *Claim) (id int64, err error)
 	// EndMove ends a move. From is the digest that the tag had before, as it was
-	// seen while the move was under way. A move that was not made leaves no
-	// trace; a restored or deleted tag is an event. Ending what is not there any
-	// more does nothing.
-	EndMove(ctx context.Context, id int64, from string, moved bool) error
+	// seen while the move was under way, "" if there was no tag, nil if it could
+	// not be seen. A move that was not made leaves no trace; a restored or deleted
+	// tag is an event. Ending what is not there any more does nothing.
+	EndMove(ctx context.Context, id int64, from *string, moved bool) error
 	// Landed returns the digest that the claim's request has moved a tag to, in
 	// this run or an earlier one, "" if it has not. It decides what came of the
 	// moves that nobody ended: now is what the tag is, read under the claim. It
 	// is a Conflict, as for BeginMove, if the claim is lost or another move of
 	// the tag is under way.
 	Landed(ctx context.Context, spec, now string, claim Claim) (digest string, err error)
+	// MovedTags returns the tags that a request has moved or may have moved, by
+	// name: moves that nobody ended count.
+	MovedTags(ctx context.Context, request int64) (specs []string, err error)
 	// TagMoves returns the moves of a tag that were made, newest first: below
 	// the ID before, if that is not 0, and at most limit.
 	TagMoves(ctx context.Context, spec string, before int64, limit int) ([]TagMove, error)

@@ -23,6 +23,8 @@ type Images struct {
 	moves []string
 	// silent are the tags whose next move is made and not answered.
 	silent map[string]bool
+	// hidden are the tags whose next reading is not answered.
+	hidden map[string]bool
 	// OnMove, if it is not nil, is called before a session moves a tag. It is set
 	// before use.
 	OnMove func(spec string)
@@ -55,6 +57,16 @@ func (i *Images) Silence(spec string) {
 	i.silent[spec] = true
 }
 
+// Hide lets the next reading of a tag get no answer.
+func (i *Images) Hide(spec string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.hidden == nil {
+		i.hidden = make(map[string]bool)
+	}
+	i.hidden[spec] = true
+}
+
 // Collect makes the registry forget an image.
 func (i *Images) Collect(digest string) {
 	i.mu.Lock()
@@ -79,6 +91,10 @@ func (imageSession) Access(string) (sdk.Access, error) { return sdk.Access{Plain
 func (s imageSession) Digest(_ context.Context, spec string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.hidden[spec] {
+		delete(s.hidden, spec)
+		return "", sdk.Errorf(sdk.Unavailable, "%s: the connection was reset", spec)
+	}
 	digest, ok := s.tags[spec]
 	if !ok {
 		return "", sdk.Errorf(sdk.NotFound, "%s: not found", spec)

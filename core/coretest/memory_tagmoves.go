@@ -2,6 +2,7 @@ package coretest
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/iib-engine/iib/core"
@@ -95,7 +96,7 @@ func (m *Memory) underWay(move *memoryMove) bool {
 }
 
 // EndMove implements core.TagMoves.
-func (m *Memory) EndMove(_ context.Context, id int64, from string, moved bool) error {
+func (m *Memory) EndMove(_ context.Context, id int64, from *string, moved bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	i := slices.IndexFunc(m.moves, func(move *memoryMove) bool { return move.ID == id && move.state != "made" })
@@ -103,12 +104,19 @@ func (m *Memory) EndMove(_ context.Context, id int64, from string, moved bool) e
 		return nil
 	}
 	ended := m.moves[i]
-	repeated := m.decide(ended.Spec, from, ended)
-	if !moved || repeated && ended.Kind == core.MovePublish && ended.To == from {
+	origin, repeated := "", false
+	switch {
+	case from != nil:
+		origin = *from
+		repeated = m.decide(ended.Spec, origin, ended)
+	case moved:
+		m.decide(ended.Spec, "nothing that a tag can be", ended)
+	}
+	if !moved || repeated && ended.Kind == core.MovePublish && ended.To == origin {
 		m.moves = slices.DeleteFunc(m.moves, func(move *memoryMove) bool { return move == ended })
 		return nil
 	}
-	ended.state, ended.From, ended.Time = "made", from, m.moment()
+	ended.state, ended.From, ended.Time = "made", origin, m.moment()
 	if ended.Event() {
 		told := ended.TagMove
 		m.events = append(m.events, core.Event{
@@ -116,6 +124,19 @@ func (m *Memory) EndMove(_ context.Context, id int64, from string, moved bool) e
 		})
 	}
 	return nil
+}
+
+// MovedTags implements core.TagMoves.
+func (m *Memory) MovedTags(_ context.Context, request int64) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	specs := make(map[string]bool)
+	for _, move := range m.moves {
+		if move.Request == request {
+			specs[move.Spec] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(specs)), nil
 }
 
 // TagMoves implements core.TagMoves.

@@ -14,7 +14,7 @@ const movedTag = "registry.test/ns/index:v1"
 func (s *subject) move(m core.TagMove, claim *core.Claim) int64 {
 	s.t.Helper()
 	id := s.begin(m, claim)
-	if err := s.EndMove(s.t.Context(), id, m.From, true); err != nil {
+	if err := s.EndMove(s.t.Context(), id, &m.From, true); err != nil {
 		s.t.Fatal(err)
 	}
 	return id
@@ -69,13 +69,13 @@ func testTagMoves(t *testing.T, open func(t *testing.T) core.Store) {
 		s := start(t, open)
 		id := s.begin(publish, nil)
 		wantSame(t, "under way", len(s.moves(0, 10)), 0)
-		if err := s.EndMove(t.Context(), id, "sha256:other", false); err != nil {
+		if err := s.EndMove(t.Context(), id, new("sha256:other"), false); err != nil {
 			t.Fatal(err)
 		}
 		wantSame(t, "given up", len(s.moves(0, 10)), 0)
 		id = s.begin(publish, nil)
 		for range 2 { // the second finds nothing to end
-			if err := s.EndMove(t.Context(), id, "sha256:other", true); err != nil {
+			if err := s.EndMove(t.Context(), id, new("sha256:other"), true); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -90,7 +90,7 @@ func testTagMoves(t *testing.T, open func(t *testing.T) core.Store) {
 		rival := s.claim(s.one().ID, "w", time.Hour)
 		_, err = s.BeginMove(t.Context(), publish, &rival)
 		wantCode(t, "another request", err, sdk.Conflict, core.ReasonMoving)
-		if err := s.EndMove(t.Context(), id, "", true); err != nil {
+		if err := s.EndMove(t.Context(), id, new(""), true); err != nil {
 			t.Fatal(err)
 		}
 		s.begin(restore, nil)
@@ -117,12 +117,52 @@ func testTagMoves(t *testing.T, open func(t *testing.T) core.Store) {
 		// The tag is where the dead one wanted it: it was moved, once.
 		next := s.claim(r.ID, "next", time.Hour)
 		again := s.begin(publish, &next)
-		if err := s.EndMove(t.Context(), again, publish.To, true); err != nil {
+		if err := s.EndMove(t.Context(), again, new(publish.To), true); err != nil {
 			t.Fatal(err)
 		}
 		want := publish
 		want.ID, want.Request = id, r.ID
 		wantSame(t, "moves", s.moves(0, 10), []core.TagMove{want})
+	})
+	t.Run("that a dead worker made outlast one that saw nothing and did nothing", func(t *testing.T) {
+		s := start(t, open)
+		r := s.one()
+		dead := s.claim(r.ID, "dead", time.Hour)
+		id := s.begin(publish, &dead)
+		if err := s.Release(t.Context(), dead, 0, true); err != nil {
+			t.Fatal(err)
+		}
+		next := s.claim(r.ID, "next", time.Hour)
+		blind := s.begin(publish, &next)
+		if err := s.EndMove(t.Context(), blind, nil, false); err != nil {
+			t.Fatal(err)
+		}
+		again := s.begin(publish, &next)
+		if err := s.EndMove(t.Context(), again, new(publish.To), true); err != nil {
+			t.Fatal(err)
+		}
+		want := publish
+		want.ID, want.Request = id, r.ID
+		wantSame(t, "moves", s.moves(0, 10), []core.TagMove{want})
+	})
+	t.Run("are known by their request", func(t *testing.T) {
+		s := start(t, open)
+		r := s.one()
+		claim := s.claim(r.ID, "w", time.Hour)
+		other := publish
+		other.Spec = movedTag + "-other"
+		s.move(other, &claim)
+		s.begin(publish, &claim)
+		got, err := s.MovedTags(t.Context(), r.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSame(t, "its tags", got, []string{movedTag, movedTag + "-other"})
+		got, err = s.MovedTags(t.Context(), r.ID+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSame(t, "another's tags", len(got), 0)
 	})
 	t.Run("that a dead worker did not make are forgotten", func(t *testing.T) {
 		s := start(t, open)

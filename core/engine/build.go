@@ -173,7 +173,7 @@ func (h *jobHost) move(ctx context.Context, pinned, spec, expected string, check
 	if err != nil {
 		return "", err
 	}
-	now, known, err := h.now(ctx, spec, check)
+	now, err := h.now(ctx, spec, check)
 	// The record is closed also if the run has ended meanwhile.
 	end := func(made bool) error {
 		return h.engine.Store.EndMove(context.WithoutCancel(ctx), id, now, made)
@@ -186,13 +186,10 @@ func (h *jobHost) move(ctx context.Context, pinned, spec, expected string, check
 	// others have moved since: it asks for its claim once more, and the registry,
 	// if it can, looks at the tag.
 	var late error
-	when := core.MoveCondition{Ready: func(ctx context.Context) error {
+	when := core.MoveCondition{Was: now, Ready: func(ctx context.Context) error {
 		late = h.stillHeld(ctx)
 		return late
 	}}
-	if known {
-		when.Was = &now
-	}
 	moved, err := h.session.Move(ctx, pinned, spec, when)
 	switch {
 	case err == nil:
@@ -201,7 +198,7 @@ func (h *jobHost) move(ctx context.Context, pinned, spec, expected string, check
 		_ = end(false)
 	case sdk.CodeOf(err) == sdk.Conflict && ctx.Err() == nil:
 		_ = end(false)
-		if _, _, err := h.now(ctx, spec, check); err != nil {
+		if _, err := h.now(ctx, spec, check); err != nil {
 			return "", err
 		}
 		return "", sdk.Errorf(sdk.Unavailable, "move tag %s: others move it too", spec)
@@ -231,24 +228,26 @@ func recordSpec(spec string) string {
 	return spec // a short name that the registries' library may know how to complete
 }
 
-// now returns the digest of a tag, "" if it is not there. Without check it need
-// not be known.
-func (h *jobHost) now(ctx context.Context, spec string, check func(string) error) (digest string, known bool, err error) {
-	digest, err = h.session.Digest(ctx, spec)
+// now returns the digest of a tag, "" if it is not there. Without check it is nil
+// where the tag may not be read; a registry that does not answer is an error
+// always, as what came of an earlier move would be lost with the next.
+func (h *jobHost) now(ctx context.Context, spec string, check func(string) error) (*string, error) {
+	digest, err := h.session.Digest(ctx, spec)
 	switch {
 	case sdk.CodeOf(err) == sdk.NotFound:
-		digest, err = "", nil
-	case err != nil && check == nil:
+		digest = ""
+	case err != nil && check == nil && sdk.CodeOf(err) != sdk.Unavailable:
 		// A repository that is yet to be made may look like a forbidden one, and
 		// the push will tell.
-		return "", false, nil
+		return nil, nil
 	case err != nil:
-		return "", false, err
+		return nil, err
 	}
 	if check != nil {
 		err = check(digest)
+		return &digest, err
 	}
-	return digest, true, err
+	return &digest, nil
 }
 
 // stillHeld renews the claim, and makes sure that this worker was not stopped

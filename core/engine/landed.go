@@ -41,11 +41,11 @@ func (h *jobHost) landed(ctx context.Context, spec string) (digest string, err e
 	defer unlock()
 	tag := recordSpec(spec)
 	err = h.untilFree(ctx, "tag "+tag, core.ReasonMoving, func() error {
-		now, _, err := h.now(ctx, spec, func(string) error { return nil })
+		now, err := h.now(ctx, spec, func(string) error { return nil })
 		if err != nil {
 			return err
 		}
-		digest, err = h.engine.Store.Landed(ctx, tag, now, h.claim)
+		digest, err = h.engine.Store.Landed(ctx, tag, *now, h.claim)
 		return err
 	})
 	return digest, err

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/iib-engine/iib/core"
+	"github.com/iib-engine/iib/core/engine"
 	"github.com/iib-engine/iib/sdk"
 )
 
@@ -53,7 +54,7 @@ func TestWhatAnEarlierRunPublishedIsNotPublishedAgain(t *testing.T) {
 							t.Fatal(err)
 						}
 						w.images.Set(movedIndex, theirs)
-						if err := w.store.EndMove(t.Context(), id, digestB, true); err != nil {
+						if err := w.store.EndMove(t.Context(), id, new(digestB), true); err != nil {
 							t.Fatal(err)
 						}
 					}
@@ -84,6 +85,57 @@ func TestWhatAnEarlierRunPublishedIsNotPublishedAgain(t *testing.T) {
 	}
 }
 
+// Each run of a request may build another image. What became of the tag of an
+// earlier one is seen before the tag is moved on, or it is not moved.
+func TestNoMoveOfABuildsTagIsForgotten(t *testing.T) {
+	const own = "build.example.com/iib-build:1"
+	const digestC = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+	synctest.Test(t, func(t *testing.T) {
+		var w *world
+		attempts := []struct {
+			builds  string
+			trouble func()
+		}{
+			{digestA, func() {}},
+			{digestB, func() { w.images.Silence(own) }},
+			{digestC, func() { w.images.Hide(own) }},
+			{digestC, func() {}},
+		}
+		attempt := 0
+		w = newWorld(t, func(ctx context.Context, job *sdk.Job) error {
+			now := attempts[attempt]
+			attempt++
+			now.trouble()
+			_, err := job.Publish(ctx, &sdk.Publication{Image: "build.example.com/iib-build@" + now.builds})
+			if err == nil && attempt < len(attempts) {
+				err = sdk.Errorf(sdk.Unavailable, "it dies")
+			}
+			return err
+		})
+		w.Configure(&engine.Settings{
+			Route: func(_, _, _ string, _ bool) string { return "default" },
+			Queue: func(string) engine.QueueSettings {
+				return engine.QueueSettings{Timeout: time.Minute, Attempts: len(attempts)}
+			},
+		})
+		r := w.submit(`{}`)
+		for range attempts {
+			w.Run(t.Context(), r.ID)
+			time.Sleep(time.Minute)
+		}
+		w.wantState(r.ID, core.Complete, "")
+		var went []string
+		for _, m := range w.moves(own) {
+			went = append(went, m.From+" to "+m.To)
+		}
+		// The run that was not answered did not tell what the tag was before.
+		want := []string{digestB + " to " + digestC, " to " + digestB, " to " + digestA}
+		if diff := cmp.Diff(want, went); diff != "" {
+			t.Errorf("moves of the tag, newest first (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestNothingWasPublishedBefore(t *testing.T) {
 	w, _ := newTaggedWorld(t, func(ctx context.Context, job *sdk.Job) error {
 		if published, err := job.Published(ctx, &sdk.Publication{Overwrite: movedIndex}); published != nil || err != nil {
@@ -97,7 +149,7 @@ func TestNothingWasPublishedBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.store.EndMove(t.Context(), id, digestA, true); err != nil {
+	if err := w.store.EndMove(t.Context(), id, new(digestA), true); err != nil {
 		t.Fatal(err)
 	}
 	_, claim, err := w.store.Claim(t.Context(), r.ID, "dead", time.Minute)

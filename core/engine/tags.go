@@ -151,10 +151,13 @@ func (e *Engine) recordMove(ctx context.Context, m core.TagMove, do func() error
 	if err != nil {
 		return nil, err
 	}
-	from, err := e.Images.Session(nil).Digest(ctx, m.Spec)
-	if err != nil {
-		// It may be gone, or be nobody's business to read it.
-		from = ""
+	var from *string
+	switch now, err := e.Images.Session(nil).Digest(ctx, m.Spec); {
+	case err == nil:
+		from, m.From = &now, now
+	case sdk.CodeOf(err) == sdk.NotFound:
+		from = new("")
+	default: // it may be nobody's business to read it
 	}
 	err = do()
 	ended := e.Store.EndMove(context.WithoutCancel(ctx), id, from, err == nil)
@@ -162,6 +165,6 @@ func (e *Engine) recordMove(ctx context.Context, m core.TagMove, do func() error
 		return nil, err
 	}
 	e.changed.wake()
-	m.ID, m.From = id, from
+	m.ID = id
 	return &m, ended
 }

@@ -125,7 +125,7 @@ func TestAPublicationWaitsForARestore(t *testing.T) {
 			t.Errorf("the index is %s during the restore", now)
 		}
 		w.images.Set(movedIndex, "sha256:restored")
-		if err := w.store.EndMove(t.Context(), id, digestA, true); err != nil {
+		if err := w.store.EndMove(t.Context(), id, new(digestA), true); err != nil {
 			t.Fatal(err)
 		}
 		<-done

@@ -77,7 +77,7 @@ func moving(spec string, request int64) error {
 }
 
 // EndMove implements core.TagMoves.
-func (s *Store) EndMove(ctx context.Context, id int64, from string, moved bool) error {
+func (s *Store) EndMove(ctx context.Context, id int64, from *string, moved bool) error {
 	err := s.write(ctx, func(t *tx) error {
 		var m core.TagMove
 		err := t.row(`SELECT spec, target, kind FROM tag_moves WHERE id = $1 AND state <> 'made'`+t.d.forUpdate, id).
@@ -88,17 +88,24 @@ func (s *Store) EndMove(ctx context.Context, id int64, from string, moved bool) 
 		if err != nil {
 			return err
 		}
-		made, err := t.decide(m.Spec, text(from), id)
+		origin, made := "", false
+		switch {
+		case from != nil:
+			origin = text(*from)
+			made, err = t.decide(m.Spec, origin, id)
+		case moved: // what came of earlier moves cannot be seen any more
+			err = t.forget(m.Spec, id)
+		}
 		if err != nil {
 			return err
 		}
-		if !moved || made && m.Kind == core.MovePublish && m.To == from {
+		if !moved || made && m.Kind == core.MovePublish && m.To == origin {
 			return t.exec(`DELETE FROM tag_moves WHERE id = $1`, id)
 		}
 		if m.Event() {
 			t.notes = append(t.notes, note{kind: core.TagEvent, time: t.now, position: id})
 		}
-		return t.exec(`UPDATE tag_moves SET state = 'made', origin = $1, time = $2 WHERE id = $3`, text(from), micros(t.now), id)
+		return t.exec(`UPDATE tag_moves SET state = 'made', origin = $1, time = $2 WHERE id = $3`, origin, micros(t.now), id)
 	})
 	return s.fault(err, "end move %d of a tag", id)
 }
@@ -112,7 +119,27 @@ func (t *tx) decide(spec, now string, except int64) (made bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return made, t.exec(`DELETE FROM tag_moves WHERE spec = $1 AND state = 'unsure' AND id <> $2`, spec, except)
+	return made, t.forget(spec, except)
+}
+
+// forget drops the moves of a tag that nobody ended.
+func (t *tx) forget(spec string, except int64) error {
+	return t.exec(`DELETE FROM tag_moves WHERE spec = $1 AND state = 'unsure' AND id <> $2`, spec, except)
+}
+
+// MovedTags implements core.TagMoves.
+func (s *Store) MovedTags(ctx context.Context, request int64) ([]string, error) {
+	var specs []string
+	err := s.read(ctx, func(t *tx) error {
+		specs = nil
+		return t.each(func(rows *sql.Rows) error {
+			var spec string
+			err := rows.Scan(&spec)
+			specs = append(specs, spec)
+			return err
+		}, `SELECT DISTINCT spec FROM tag_moves WHERE request = $1 ORDER BY spec`, request)
+	})
+	return specs, s.fault(err, "look for the moves of request %d", request)
 }
 
 // Landed implements core.TagMoves.

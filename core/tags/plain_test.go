@@ -45,7 +45,7 @@ func (w *plainWorld) move(from, to string, kind core.MoveKind) time.Time {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.EndMove(w.t.Context(), id, from, true); err != nil {
+	if err := w.EndMove(w.t.Context(), id, &from, true); err != nil {
 		w.t.Fatal(err)
 	}
 	w.images.Set(tag, to)

@@ -94,7 +94,7 @@ func TestQuayAndTheRecordTellTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := moves.EndMove(t.Context(), id, "", true); err != nil {
+	if err := moves.EndMove(t.Context(), id, new(""), true); err != nil {
 		t.Fatal(err)
 	}
 	h := quayAt(t, moves, func(w http.ResponseWriter, _ *http.Request) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,9 +31,14 @@ var (
 // of a dead one.
 const handBackTime = 10 * time.Second
 
-// maxTakeOvers is how many workers may die over one request before it counts as
-// what kills them.
-const maxTakeOvers = 5
+// A request beside which a worker died may be innocent. From suspectTakeOvers on
+// it runs alone in its process, so that its neighbours are not suspected too; with
+// maxTakeOvers it counts as what kills the workers, unless others have seen what
+// it has done: that would remain without anybody to be told of it.
+const (
+	suspectTakeOvers = 3
+	maxTakeOvers     = 10
+)
 
 // run is one attempt at a request.
 type run struct {
@@ -98,11 +104,12 @@ func (e *Engine) Run(ctx context.Context, queue string) {
 	traced, ended := e.Tracer.Span(running, "run "+request.Type, slog.Int64("iib.request.id", id),
 		slog.Int64("iib.attempt", int64(request.Attempt)), slog.String("iib.queue", request.Queue), slog.String("iib.worker", e.Worker))
 	r.trace = e.Tracer.Carry(traced)
-	timeout := settings.Queue(request.Queue).Timeout
-	timer := time.AfterFunc(timeout, func() { cancel(errTimeout) })
-
-	err = r.handle(traced)
-	timer.Stop()
+	if join, ok := r.apart(traced); ok {
+		timer := time.AfterFunc(settings.Queue(request.Queue).Timeout, func() { cancel(errTimeout) })
+		err = r.handle(traced)
+		timer.Stop()
+		join()
+	}
 	if cause := context.Cause(running); cause != nil {
 		err = cause
 	}
@@ -115,6 +122,14 @@ func (e *Engine) Run(ctx context.Context, queue string) {
 		e.advance()
 	}
 	e.changed.wake()
+}
+
+// apart waits until a suspect runs alone. It reports false if ctx ended before.
+func (r *run) apart(ctx context.Context) (join func(), ok bool) {
+	if r.request.TakeOvers < suspectTakeOvers {
+		return func() {}, true
+	}
+	return r.engine.slots.isolate(ctx)
 }
 
 // renew keeps the claim until ctx ends, and ends the run when it is lost: at
@@ -171,10 +186,15 @@ func (r *run) handle(ctx context.Context) error {
 	if r.log, err = openLog(ctx, e.Logs, r.request.ID); err != nil {
 		return err
 	}
-	if r.request.TakeOvers >= maxTakeOvers {
+	if given, err := r.givenUp(ctx); err != nil {
+		return err
+	} else if given {
 		return sdk.Errorf(sdk.Internal, "the worker died %d times while it ran this request, so it is not run again: "+
 			"look into the log of worker and system for the reason, such as a lack of memory, remove it, and submit the request again",
 			r.request.TakeOvers)
+	}
+	if r.request.TakeOvers >= suspectTakeOvers {
+		r.log.line(sdk.LevelWarn, fmt.Sprintf("the worker died %d times while it ran this request, which runs alone therefore", r.request.TakeOvers))
 	}
 	r.log.line(sdk.LevelInfo, fmt.Sprintf("attempt %d on worker %s with plugin %s", r.request.Attempt, e.Worker, r.handler.Plugin))
 	r.dir = filepath.Join(e.WorkDir, fmt.Sprintf("request-%d-%d", r.request.ID, r.claim.Epoch))
@@ -190,6 +210,21 @@ func (r *run) handle(ctx context.Context) error {
 	}
 	r.outcome = job.Outcome()
 	return nil
+}
+
+// givenUp reports whether the request is not to be run again. One that has moved
+// an index gets twice the chances: what is left to do for it is little.
+func (r *run) givenUp(ctx context.Context) (bool, error) {
+	if r.request.TakeOvers < maxTakeOvers {
+		return false, nil
+	}
+	moved, err := r.engine.Store.MovedTags(ctx, r.request.ID)
+	if err != nil {
+		return false, err
+	}
+	builds := r.engine.Images.BuildRepository() + ":"
+	shown := slices.ContainsFunc(moved, func(spec string) bool { return !strings.HasPrefix(spec, builds) })
+	return !shown || r.request.TakeOvers >= 2*maxTakeOvers, nil
 }
 
 // span begins a span below that of the run.

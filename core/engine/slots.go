@@ -14,6 +14,10 @@ type slots struct {
 	limit, used int
 	// waiting are by descending priority, of equal ones the first first.
 	waiting []*waiter
+	// lonely hold a slot and wait until no other works; alone tells that one of
+	// them works.
+	lonely []*waiter
+	alone  bool
 }
 
 type waiter struct {
@@ -66,6 +70,38 @@ func (s *slots) free() {
 	s.give()
 }
 
+// isolate waits until whoever holds the caller's slot is the only one that works,
+// and keeps the others waiting from now on until the slot is given back. It reports
+// false if ctx ended before.
+func (s *slots) isolate(ctx context.Context) (join func(), ok bool) {
+	w := &waiter{given: make(chan struct{})}
+	s.mu.Lock()
+	s.lonely = append(s.lonely, w)
+	s.give()
+	s.mu.Unlock()
+	select {
+	case <-w.given:
+		return s.join, true
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.lonely, w); i >= 0 {
+		s.lonely = slices.Delete(s.lonely, i, i+1)
+		s.give()
+		return nil, false
+	}
+	return s.join, true
+}
+
+// join ends what isolate has begun.
+func (s *slots) join() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alone = false
+	s.give()
+}
+
 // setLimit changes how many slots there are; 0 is no limit. What runs goes on.
 func (s *slots) setLimit(limit int) {
 	s.mu.Lock()
@@ -74,10 +110,17 @@ func (s *slots) setLimit(limit int) {
 	s.give()
 }
 
-func (s *slots) full() bool { return s.limit > 0 && s.used >= s.limit }
+func (s *slots) full() bool {
+	return s.alone || len(s.lonely) > 0 || s.limit > 0 && s.used >= s.limit
+}
 
 // give gives what is free to those who wait.
 func (s *slots) give() {
+	if !s.alone && len(s.lonely) > 0 && s.used <= len(s.lonely) {
+		s.alone = true
+		close(s.lonely[0].given)
+		s.lonely = s.lonely[1:]
+	}
 	for len(s.waiting) > 0 && !s.full() {
 		close(s.waiting[0].given)
 		s.waiting = s.waiting[1:]

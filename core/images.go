@@ -17,6 +17,8 @@ type Images interface {
 	BuildRepository() string
 	// ReaderSpec returns a pull spec of the build repository as readers see it.
 	ReaderSpec(spec string) string
+	// DeniedNetworks returns the CIDR ranges that no connection may reach.
+	DeniedNetworks() []string
 }
 
 // MoveCondition is what must hold for a tag to be moved; the zero value is

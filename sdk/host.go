@@ -37,6 +37,10 @@ type Host interface {
 	// Access tells how to reach the registry of an image with the engine's
 	// own credentials.
 	Access(ctx context.Context, image string) (Access, error)
+	// DeniedNetworks returns the CIDR ranges that no connection may reach which
+	// somebody else than the administrator has chosen the place of. They may
+	// change at any time; sdk/denied dials by them.
+	DeniedNetworks(ctx context.Context) ([]string, error)
 }
 
 // RequestView is a request as others see it.

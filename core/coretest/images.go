@@ -35,6 +35,7 @@ var _ core.Images = (*Images)(nil)
 func (i *Images) Session([]sdk.Grant) core.ImageSession { return imageSession{i} }
 func (*Images) BuildTag(tag string) string              { return "build.example.com/iib-build:" + tag }
 func (*Images) BuildRepository() string                 { return "build.example.com/iib-build" }
+func (*Images) DeniedNetworks() []string                { return nil }
 func (*Images) ReaderSpec(spec string) string           { return strings.Replace(spec, "build.", "read.", 1) }
 
 // Set makes a tag point to a digest, as another client would.

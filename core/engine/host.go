@@ -93,6 +93,10 @@ func (h *Host) Access(_ context.Context, image string) (sdk.Access, error) {
 	return h.Engine.Images.Session(nil).Access(image)
 }
 
+func (h *Host) DeniedNetworks(context.Context) ([]string, error) {
+	return h.Engine.Images.DeniedNetworks(), nil
+}
+
 func view(r *core.Request) *sdk.RequestView {
 	now := r.State()
 	return &sdk.RequestView{

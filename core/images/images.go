@@ -85,6 +85,9 @@ func (i *Images) ReaderSpec(spec string) string {
 	return strings.Replace(spec, o.Registry, o.Output, 1)
 }
 
+// DeniedNetworks returns the ranges that no connection may reach.
+func (i *Images) DeniedNetworks() []string { return i.options.Load().DeniedNetworks }
+
 // Session returns registry access that prefers a request's own credentials.
 func (i *Images) Session(grants []sdk.Grant) core.ImageSession { return i.open(grants) }
 

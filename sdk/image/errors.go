@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/denied"
 )
 
 // statusError is a registry's answer that is not the one hoped for.
@@ -91,16 +92,6 @@ func printable(s string, limit int) string {
 		s = strings.ToValidUTF8(s[:limit], "") + "..."
 	}
 	return s
-}
-
-// deniedAddressError is a connection that the access rules forbid.
-type deniedAddressError struct {
-	address string
-	network string
-}
-
-func (e *deniedAddressError) Error() string {
-	return fmt.Sprintf("the connection to %s was refused, because it lies in the denied network %s", e.address, e.network)
 }
 
 // plainHTTPError is a request without TLS that the access rules do not allow.
@@ -184,7 +175,7 @@ func isWrite(method string) bool {
 
 func judgeConnection(err error) verdict {
 	var (
-		denied    *deniedAddressError
+		refused   *denied.Error
 		plain     *plainHTTPError
 		dns       *net.DNSError
 		authority x509.UnknownAuthorityError
@@ -193,8 +184,8 @@ func judgeConnection(err error) verdict {
 		verify    *tls.CertificateVerificationError
 	)
 	switch {
-	case errors.As(err, &denied):
-		return final(sdk.Denied, "%s", denied.Error())
+	case errors.As(err, &refused):
+		return final(sdk.Denied, "%s", refused.Error())
 	case errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid), errors.As(err, &verify):
 		return final(sdk.Denied, "the registry's certificate is not trusted (%s); configure the authority that signed it", printable(rootCause(err), 200))
 	case errors.Is(err, http.ErrSchemeMismatch):

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -12,10 +11,10 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/denied"
 )
 
 // network holds one pool of connections for each way to reach registries.
@@ -71,24 +70,18 @@ func newTransport(access sdk.Access) (*http.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	denied, err := parseNetworks(access.DeniedNetworks)
+	networks, err := denied.Parse(access.DeniedNetworks)
 	if err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
 	proxy := http.ProxyFromEnvironment
-	if len(denied) > 0 {
-		// Control sees every address after name resolution, the last moment
-		// before the connection is made.
-		dialer.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
-			return checkAddress(address, denied)
-		}
+	if len(networks) > 0 {
 		// A proxy would resolve names itself, out of our sight.
 		proxy = nil
 	}
 	return &http.Transport{
 		Proxy:                  proxy,
-		DialContext:            dialer.DialContext,
+		DialContext:            networks.Dialer().DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    15 * time.Second,
 		ForceAttemptHTTP2:      true,
@@ -119,33 +112,6 @@ func certificates(path string) (*x509.CertPool, error) {
 		return nil, sdk.Errorf(sdk.Internal, "registry certificates: %s has no PEM certificate", path)
 	}
 	return pool, nil
-}
-
-func parseNetworks(cidrs []string) ([]netip.Prefix, error) {
-	prefixes := make([]netip.Prefix, 0, len(cidrs))
-	for _, cidr := range cidrs {
-		p, err := netip.ParsePrefix(cidr)
-		if err != nil {
-			return nil, sdk.Errorf(sdk.Internal, "denied networks: %q is not an address range such as 10.0.0.0/8", cidr)
-		}
-		prefixes = append(prefixes, p.Masked())
-	}
-	return prefixes, nil
-}
-
-func checkAddress(address string, denied []netip.Prefix) error {
-	ap, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return fmt.Errorf("parse address %s: %w", address, err)
-	}
-	// ::ffff:10.0.0.1 is 10.0.0.1 to the kernel, and a zone would match nothing.
-	addr := ap.Addr().Unmap().WithZone("")
-	for _, p := range denied {
-		if p.Contains(addr) {
-			return &deniedAddressError{address: addr.String(), network: p.String()}
-		}
-	}
-	return nil
 }
 
 // isLoopback tells whether a host, which may have a port, is this machine by

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -58,23 +57,6 @@ func TestDeniedNetworks(t *testing.T) {
 		_, err := c.Resolve(ctx, spec)
 		wantCode(t, err, sdk.Internal, `"10.0.0.0" is not an address range`)
 	})
-}
-
-func TestCheckAddress(t *testing.T) {
-	denied := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("::1/128")}
-	for address, want := range map[string]bool{
-		"10.1.2.3:443":          false,
-		"[::ffff:10.1.2.3]:443": false,
-		"[fe80::1%eth0]:443":    false,
-		"[::1]:443":             false,
-		"11.1.2.3:443":          true,
-		"[2001:db8::1]:443":     true,
-		"not an address":        false,
-	} {
-		if got := checkAddress(address, denied) == nil; got != want {
-			t.Errorf("%s: allowed %t, want %t", address, got, want)
-		}
-	}
 }
 
 func newTLSRegistry(t testing.TB) *httptest.Server {

@@ -24,6 +24,8 @@ type Host struct {
 	OnSubmit func(ctx context.Context, user, requestType string, body json.RawMessage) error
 	// OnAccess answers Access; nil gives anonymous access.
 	OnAccess func(ctx context.Context, image string) (sdk.Access, error)
+	// Denied is what DeniedNetworks returns. It is set before use.
+	Denied []string
 
 	data, cache string
 
@@ -180,3 +182,6 @@ func (h *Host) Access(ctx context.Context, image string) (sdk.Access, error) {
 	}
 	return h.OnAccess(ctx, image)
 }
+
+// DeniedNetworks implements sdk.Host.
+func (h *Host) DeniedNetworks(context.Context) ([]string, error) { return h.Denied, nil }

@@ -760,6 +760,87 @@ func (x *FetchAccessResponse) GetAccess() *Access {
 	return nil
 }
 
+type FetchDeniedNetworksRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchDeniedNetworksRequest) Reset() {
+	*x = FetchDeniedNetworksRequest{}
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchDeniedNetworksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchDeniedNetworksRequest) ProtoMessage() {}
+
+func (x *FetchDeniedNetworksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchDeniedNetworksRequest.ProtoReflect.Descriptor instead.
+func (*FetchDeniedNetworksRequest) Descriptor() ([]byte, []int) {
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{16}
+}
+
+type FetchDeniedNetworksResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// CIDR ranges.
+	Networks      []string `protobuf:"bytes,1,rep,name=networks,proto3" json:"networks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchDeniedNetworksResponse) Reset() {
+	*x = FetchDeniedNetworksResponse{}
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchDeniedNetworksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchDeniedNetworksResponse) ProtoMessage() {}
+
+func (x *FetchDeniedNetworksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchDeniedNetworksResponse.ProtoReflect.Descriptor instead.
+func (*FetchDeniedNetworksResponse) Descriptor() ([]byte, []int) {
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *FetchDeniedNetworksResponse) GetNetworks() []string {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
 type SetStateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
@@ -770,7 +851,7 @@ type SetStateRequest struct {
 
 func (x *SetStateRequest) Reset() {
 	*x = SetStateRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[16]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +863,7 @@ func (x *SetStateRequest) String() string {
 func (*SetStateRequest) ProtoMessage() {}
 
 func (x *SetStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[16]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +876,7 @@ func (x *SetStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetStateRequest.ProtoReflect.Descriptor instead.
 func (*SetStateRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{16}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetStateRequest) GetToken() string {
@@ -820,7 +901,7 @@ type SetStateResponse struct {
 
 func (x *SetStateResponse) Reset() {
 	*x = SetStateResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[17]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +913,7 @@ func (x *SetStateResponse) String() string {
 func (*SetStateResponse) ProtoMessage() {}
 
 func (x *SetStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[17]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,7 +926,7 @@ func (x *SetStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetStateResponse.ProtoReflect.Descriptor instead.
 func (*SetStateResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{17}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{19}
 }
 
 type LogRequest struct {
@@ -858,7 +939,7 @@ type LogRequest struct {
 
 func (x *LogRequest) Reset() {
 	*x = LogRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[18]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +951,7 @@ func (x *LogRequest) String() string {
 func (*LogRequest) ProtoMessage() {}
 
 func (x *LogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[18]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +964,7 @@ func (x *LogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
 func (*LogRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{18}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LogRequest) GetToken() string {
@@ -908,7 +989,7 @@ type LogResponse struct {
 
 func (x *LogResponse) Reset() {
 	*x = LogResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[19]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1001,7 @@ func (x *LogResponse) String() string {
 func (*LogResponse) ProtoMessage() {}
 
 func (x *LogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[19]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1014,7 @@ func (x *LogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogResponse.ProtoReflect.Descriptor instead.
 func (*LogResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{19}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{21}
 }
 
 type ReportProgressRequest struct {
@@ -949,7 +1030,7 @@ type ReportProgressRequest struct {
 
 func (x *ReportProgressRequest) Reset() {
 	*x = ReportProgressRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[20]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1042,7 @@ func (x *ReportProgressRequest) String() string {
 func (*ReportProgressRequest) ProtoMessage() {}
 
 func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[20]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1055,7 @@ func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressRequest.ProtoReflect.Descriptor instead.
 func (*ReportProgressRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{20}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReportProgressRequest) GetToken() string {
@@ -1013,7 +1094,7 @@ type ReportProgressResponse struct {
 
 func (x *ReportProgressResponse) Reset() {
 	*x = ReportProgressResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[21]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1025,7 +1106,7 @@ func (x *ReportProgressResponse) String() string {
 func (*ReportProgressResponse) ProtoMessage() {}
 
 func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[21]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1038,7 +1119,7 @@ func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressResponse.ProtoReflect.Descriptor instead.
 func (*ReportProgressResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{21}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{23}
 }
 
 type SetFieldsRequest struct {
@@ -1052,7 +1133,7 @@ type SetFieldsRequest struct {
 
 func (x *SetFieldsRequest) Reset() {
 	*x = SetFieldsRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[22]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1145,7 @@ func (x *SetFieldsRequest) String() string {
 func (*SetFieldsRequest) ProtoMessage() {}
 
 func (x *SetFieldsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[22]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1158,7 @@ func (x *SetFieldsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetFieldsRequest.ProtoReflect.Descriptor instead.
 func (*SetFieldsRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{22}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetFieldsRequest) GetToken() string {
@@ -1102,7 +1183,7 @@ type SetFieldsResponse struct {
 
 func (x *SetFieldsResponse) Reset() {
 	*x = SetFieldsResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[23]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1195,7 @@ func (x *SetFieldsResponse) String() string {
 func (*SetFieldsResponse) ProtoMessage() {}
 
 func (x *SetFieldsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[23]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1208,7 @@ func (x *SetFieldsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetFieldsResponse.ProtoReflect.Descriptor instead.
 func (*SetFieldsResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{23}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{25}
 }
 
 type StoreArtifactRequest struct {
@@ -1142,7 +1223,7 @@ type StoreArtifactRequest struct {
 
 func (x *StoreArtifactRequest) Reset() {
 	*x = StoreArtifactRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[24]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1235,7 @@ func (x *StoreArtifactRequest) String() string {
 func (*StoreArtifactRequest) ProtoMessage() {}
 
 func (x *StoreArtifactRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[24]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1248,7 @@ func (x *StoreArtifactRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreArtifactRequest.ProtoReflect.Descriptor instead.
 func (*StoreArtifactRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{24}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StoreArtifactRequest) GetToken() string {
@@ -1199,7 +1280,7 @@ type StoreArtifactResponse struct {
 
 func (x *StoreArtifactResponse) Reset() {
 	*x = StoreArtifactResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[25]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1292,7 @@ func (x *StoreArtifactResponse) String() string {
 func (*StoreArtifactResponse) ProtoMessage() {}
 
 func (x *StoreArtifactResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[25]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1305,7 @@ func (x *StoreArtifactResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreArtifactResponse.ProtoReflect.Descriptor instead.
 func (*StoreArtifactResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{25}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{27}
 }
 
 type AskGatesRequest struct {
@@ -1237,7 +1318,7 @@ type AskGatesRequest struct {
 
 func (x *AskGatesRequest) Reset() {
 	*x = AskGatesRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[26]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1330,7 @@ func (x *AskGatesRequest) String() string {
 func (*AskGatesRequest) ProtoMessage() {}
 
 func (x *AskGatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[26]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1343,7 @@ func (x *AskGatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskGatesRequest.ProtoReflect.Descriptor instead.
 func (*AskGatesRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{26}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AskGatesRequest) GetToken() string {
@@ -1287,7 +1368,7 @@ type AskGatesResponse struct {
 
 func (x *AskGatesResponse) Reset() {
 	*x = AskGatesResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[27]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1380,7 @@ func (x *AskGatesResponse) String() string {
 func (*AskGatesResponse) ProtoMessage() {}
 
 func (x *AskGatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[27]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1393,7 @@ func (x *AskGatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskGatesResponse.ProtoReflect.Descriptor instead.
 func (*AskGatesResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{27}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{29}
 }
 
 type CustomizeBundleRequest struct {
@@ -1326,7 +1407,7 @@ type CustomizeBundleRequest struct {
 
 func (x *CustomizeBundleRequest) Reset() {
 	*x = CustomizeBundleRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[28]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +1419,7 @@ func (x *CustomizeBundleRequest) String() string {
 func (*CustomizeBundleRequest) ProtoMessage() {}
 
 func (x *CustomizeBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[28]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +1432,7 @@ func (x *CustomizeBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomizeBundleRequest.ProtoReflect.Descriptor instead.
 func (*CustomizeBundleRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{28}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CustomizeBundleRequest) GetToken() string {
@@ -1384,7 +1465,7 @@ type CustomizeBundleResponse struct {
 
 func (x *CustomizeBundleResponse) Reset() {
 	*x = CustomizeBundleResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[29]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1396,7 +1477,7 @@ func (x *CustomizeBundleResponse) String() string {
 func (*CustomizeBundleResponse) ProtoMessage() {}
 
 func (x *CustomizeBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[29]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1409,7 +1490,7 @@ func (x *CustomizeBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomizeBundleResponse.ProtoReflect.Descriptor instead.
 func (*CustomizeBundleResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{29}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CustomizeBundleResponse) GetBundle() *Bundle {
@@ -1429,7 +1510,7 @@ type BuildImageRequest struct {
 
 func (x *BuildImageRequest) Reset() {
 	*x = BuildImageRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[30]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1522,7 @@ func (x *BuildImageRequest) String() string {
 func (*BuildImageRequest) ProtoMessage() {}
 
 func (x *BuildImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[30]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1535,7 @@ func (x *BuildImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildImageRequest.ProtoReflect.Descriptor instead.
 func (*BuildImageRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{30}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *BuildImageRequest) GetToken() string {
@@ -1484,7 +1565,7 @@ type BuildImageResponse struct {
 
 func (x *BuildImageResponse) Reset() {
 	*x = BuildImageResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[31]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1577,7 @@ func (x *BuildImageResponse) String() string {
 func (*BuildImageResponse) ProtoMessage() {}
 
 func (x *BuildImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[31]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1590,7 @@ func (x *BuildImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildImageResponse.ProtoReflect.Descriptor instead.
 func (*BuildImageResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{31}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *BuildImageResponse) GetImage() string {
@@ -1553,7 +1634,7 @@ type PublishRequest struct {
 
 func (x *PublishRequest) Reset() {
 	*x = PublishRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[32]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +1646,7 @@ func (x *PublishRequest) String() string {
 func (*PublishRequest) ProtoMessage() {}
 
 func (x *PublishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[32]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +1659,7 @@ func (x *PublishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
 func (*PublishRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{32}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PublishRequest) GetToken() string {
@@ -1628,7 +1709,7 @@ type PublishResponse struct {
 
 func (x *PublishResponse) Reset() {
 	*x = PublishResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[33]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1721,7 @@ func (x *PublishResponse) String() string {
 func (*PublishResponse) ProtoMessage() {}
 
 func (x *PublishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[33]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1734,7 @@ func (x *PublishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishResponse.ProtoReflect.Descriptor instead.
 func (*PublishResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{33}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PublishResponse) GetIndexImage() string {
@@ -1694,7 +1775,7 @@ type LockRequest struct {
 
 func (x *LockRequest) Reset() {
 	*x = LockRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[34]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1706,7 +1787,7 @@ func (x *LockRequest) String() string {
 func (*LockRequest) ProtoMessage() {}
 
 func (x *LockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[34]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1719,7 +1800,7 @@ func (x *LockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockRequest.ProtoReflect.Descriptor instead.
 func (*LockRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{34}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LockRequest) GetToken() string {
@@ -1744,7 +1825,7 @@ type LockResponse struct {
 
 func (x *LockResponse) Reset() {
 	*x = LockResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[35]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1756,7 +1837,7 @@ func (x *LockResponse) String() string {
 func (*LockResponse) ProtoMessage() {}
 
 func (x *LockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[35]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1769,7 +1850,7 @@ func (x *LockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockResponse.ProtoReflect.Descriptor instead.
 func (*LockResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{35}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{37}
 }
 
 type FetchSecretRequest struct {
@@ -1782,7 +1863,7 @@ type FetchSecretRequest struct {
 
 func (x *FetchSecretRequest) Reset() {
 	*x = FetchSecretRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[36]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1875,7 @@ func (x *FetchSecretRequest) String() string {
 func (*FetchSecretRequest) ProtoMessage() {}
 
 func (x *FetchSecretRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[36]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1888,7 @@ func (x *FetchSecretRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchSecretRequest.ProtoReflect.Descriptor instead.
 func (*FetchSecretRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{36}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *FetchSecretRequest) GetToken() string {
@@ -1834,7 +1915,7 @@ type FetchSecretResponse struct {
 
 func (x *FetchSecretResponse) Reset() {
 	*x = FetchSecretResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[37]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +1927,7 @@ func (x *FetchSecretResponse) String() string {
 func (*FetchSecretResponse) ProtoMessage() {}
 
 func (x *FetchSecretResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[37]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +1940,7 @@ func (x *FetchSecretResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchSecretResponse.ProtoReflect.Descriptor instead.
 func (*FetchSecretResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{37}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *FetchSecretResponse) GetSecret() string {
@@ -1879,7 +1960,7 @@ type FetchJobAccessRequest struct {
 
 func (x *FetchJobAccessRequest) Reset() {
 	*x = FetchJobAccessRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[38]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +1972,7 @@ func (x *FetchJobAccessRequest) String() string {
 func (*FetchJobAccessRequest) ProtoMessage() {}
 
 func (x *FetchJobAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[38]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +1985,7 @@ func (x *FetchJobAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchJobAccessRequest.ProtoReflect.Descriptor instead.
 func (*FetchJobAccessRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{38}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *FetchJobAccessRequest) GetToken() string {
@@ -1930,7 +2011,7 @@ type FetchJobAccessResponse struct {
 
 func (x *FetchJobAccessResponse) Reset() {
 	*x = FetchJobAccessResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[39]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2023,7 @@ func (x *FetchJobAccessResponse) String() string {
 func (*FetchJobAccessResponse) ProtoMessage() {}
 
 func (x *FetchJobAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[39]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2036,7 @@ func (x *FetchJobAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchJobAccessResponse.ProtoReflect.Descriptor instead.
 func (*FetchJobAccessResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{39}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FetchJobAccessResponse) GetAccess() *Access {
@@ -1975,7 +2056,7 @@ type BundleLogRequest struct {
 
 func (x *BundleLogRequest) Reset() {
 	*x = BundleLogRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[40]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +2068,7 @@ func (x *BundleLogRequest) String() string {
 func (*BundleLogRequest) ProtoMessage() {}
 
 func (x *BundleLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[40]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +2081,7 @@ func (x *BundleLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleLogRequest.ProtoReflect.Descriptor instead.
 func (*BundleLogRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{40}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *BundleLogRequest) GetToken() string {
@@ -2025,7 +2106,7 @@ type BundleLogResponse struct {
 
 func (x *BundleLogResponse) Reset() {
 	*x = BundleLogResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[41]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2037,7 +2118,7 @@ func (x *BundleLogResponse) String() string {
 func (*BundleLogResponse) ProtoMessage() {}
 
 func (x *BundleLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[41]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2050,7 +2131,7 @@ func (x *BundleLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleLogResponse.ProtoReflect.Descriptor instead.
 func (*BundleLogResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{41}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{43}
 }
 
 type StoreBundleArtifactRequest struct {
@@ -2065,7 +2146,7 @@ type StoreBundleArtifactRequest struct {
 
 func (x *StoreBundleArtifactRequest) Reset() {
 	*x = StoreBundleArtifactRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[42]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2077,7 +2158,7 @@ func (x *StoreBundleArtifactRequest) String() string {
 func (*StoreBundleArtifactRequest) ProtoMessage() {}
 
 func (x *StoreBundleArtifactRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[42]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2090,7 +2171,7 @@ func (x *StoreBundleArtifactRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreBundleArtifactRequest.ProtoReflect.Descriptor instead.
 func (*StoreBundleArtifactRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{42}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *StoreBundleArtifactRequest) GetToken() string {
@@ -2122,7 +2203,7 @@ type StoreBundleArtifactResponse struct {
 
 func (x *StoreBundleArtifactResponse) Reset() {
 	*x = StoreBundleArtifactResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[43]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2215,7 @@ func (x *StoreBundleArtifactResponse) String() string {
 func (*StoreBundleArtifactResponse) ProtoMessage() {}
 
 func (x *StoreBundleArtifactResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[43]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2228,7 @@ func (x *StoreBundleArtifactResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreBundleArtifactResponse.ProtoReflect.Descriptor instead.
 func (*StoreBundleArtifactResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{43}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{45}
 }
 
 type FetchBundleAccessRequest struct {
@@ -2160,7 +2241,7 @@ type FetchBundleAccessRequest struct {
 
 func (x *FetchBundleAccessRequest) Reset() {
 	*x = FetchBundleAccessRequest{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[44]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2172,7 +2253,7 @@ func (x *FetchBundleAccessRequest) String() string {
 func (*FetchBundleAccessRequest) ProtoMessage() {}
 
 func (x *FetchBundleAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[44]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2185,7 +2266,7 @@ func (x *FetchBundleAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchBundleAccessRequest.ProtoReflect.Descriptor instead.
 func (*FetchBundleAccessRequest) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{44}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *FetchBundleAccessRequest) GetToken() string {
@@ -2211,7 +2292,7 @@ type FetchBundleAccessResponse struct {
 
 func (x *FetchBundleAccessResponse) Reset() {
 	*x = FetchBundleAccessResponse{}
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[45]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2223,7 +2304,7 @@ func (x *FetchBundleAccessResponse) String() string {
 func (*FetchBundleAccessResponse) ProtoMessage() {}
 
 func (x *FetchBundleAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_iib_plugin_v1_engine_proto_msgTypes[45]
+	mi := &file_iib_plugin_v1_engine_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2236,7 +2317,7 @@ func (x *FetchBundleAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchBundleAccessResponse.ProtoReflect.Descriptor instead.
 func (*FetchBundleAccessResponse) Descriptor() ([]byte, []int) {
-	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{45}
+	return file_iib_plugin_v1_engine_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FetchBundleAccessResponse) GetAccess() *Access {
@@ -2286,7 +2367,10 @@ const file_iib_plugin_v1_engine_proto_rawDesc = "" +
 	"\x12FetchAccessRequest\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\"D\n" +
 	"\x13FetchAccessResponse\x12-\n" +
-	"\x06access\x18\x01 \x01(\v2\x15.iib.plugin.v1.AccessR\x06access\"?\n" +
+	"\x06access\x18\x01 \x01(\v2\x15.iib.plugin.v1.AccessR\x06access\"\x1c\n" +
+	"\x1aFetchDeniedNetworksRequest\"9\n" +
+	"\x1bFetchDeniedNetworksResponse\x12\x1a\n" +
+	"\bnetworks\x18\x01 \x03(\tR\bnetworks\"?\n" +
 	"\x0fSetStateRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x12\n" +
@@ -2375,7 +2459,7 @@ const file_iib_plugin_v1_engine_proto_rawDesc = "" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x14\n" +
 	"\x05image\x18\x02 \x01(\tR\x05image\"J\n" +
 	"\x19FetchBundleAccessResponse\x12-\n" +
-	"\x06access\x18\x01 \x01(\v2\x15.iib.plugin.v1.AccessR\x06access2\xb6\x05\n" +
+	"\x06access\x18\x01 \x01(\v2\x15.iib.plugin.v1.AccessR\x06access2\xa4\x06\n" +
 	"\x06Engine\x12E\n" +
 	"\x06Submit\x12\x1c.iib.plugin.v1.SubmitRequest\x1a\x1d.iib.plugin.v1.SubmitResponse\x12W\n" +
 	"\fFetchRequest\x12\".iib.plugin.v1.FetchRequestRequest\x1a#.iib.plugin.v1.FetchRequestResponse\x12W\n" +
@@ -2384,7 +2468,8 @@ const file_iib_plugin_v1_engine_proto_rawDesc = "" +
 	"\fReadArtifact\x12\".iib.plugin.v1.ReadArtifactRequest\x1a#.iib.plugin.v1.ReadArtifactResponse0\x01\x12T\n" +
 	"\vFetchAccess\x12!.iib.plugin.v1.FetchAccessRequest\x1a\".iib.plugin.v1.FetchAccessResponse\x12J\n" +
 	"\aReadLog\x12\x1d.iib.plugin.v1.ReadLogRequest\x1a\x1e.iib.plugin.v1.ReadLogResponse0\x01\x12Z\n" +
-	"\rForgetRequest\x12#.iib.plugin.v1.ForgetRequestRequest\x1a$.iib.plugin.v1.ForgetRequestResponse2\xe4\a\n" +
+	"\rForgetRequest\x12#.iib.plugin.v1.ForgetRequestRequest\x1a$.iib.plugin.v1.ForgetRequestResponse\x12l\n" +
+	"\x13FetchDeniedNetworks\x12).iib.plugin.v1.FetchDeniedNetworksRequest\x1a*.iib.plugin.v1.FetchDeniedNetworksResponse2\xe4\a\n" +
 	"\tJobEngine\x12K\n" +
 	"\bSetState\x12\x1e.iib.plugin.v1.SetStateRequest\x1a\x1f.iib.plugin.v1.SetStateResponse\x12<\n" +
 	"\x03Log\x12\x19.iib.plugin.v1.LogRequest\x1a\x1a.iib.plugin.v1.LogResponse\x12]\n" +
@@ -2416,7 +2501,7 @@ func file_iib_plugin_v1_engine_proto_rawDescGZIP() []byte {
 	return file_iib_plugin_v1_engine_proto_rawDescData
 }
 
-var file_iib_plugin_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_iib_plugin_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_iib_plugin_v1_engine_proto_goTypes = []any{
 	(*SubmitRequest)(nil),               // 0: iib.plugin.v1.SubmitRequest
 	(*SubmitResponse)(nil),              // 1: iib.plugin.v1.SubmitResponse
@@ -2434,60 +2519,62 @@ var file_iib_plugin_v1_engine_proto_goTypes = []any{
 	(*ForgetRequestResponse)(nil),       // 13: iib.plugin.v1.ForgetRequestResponse
 	(*FetchAccessRequest)(nil),          // 14: iib.plugin.v1.FetchAccessRequest
 	(*FetchAccessResponse)(nil),         // 15: iib.plugin.v1.FetchAccessResponse
-	(*SetStateRequest)(nil),             // 16: iib.plugin.v1.SetStateRequest
-	(*SetStateResponse)(nil),            // 17: iib.plugin.v1.SetStateResponse
-	(*LogRequest)(nil),                  // 18: iib.plugin.v1.LogRequest
-	(*LogResponse)(nil),                 // 19: iib.plugin.v1.LogResponse
-	(*ReportProgressRequest)(nil),       // 20: iib.plugin.v1.ReportProgressRequest
-	(*ReportProgressResponse)(nil),      // 21: iib.plugin.v1.ReportProgressResponse
-	(*SetFieldsRequest)(nil),            // 22: iib.plugin.v1.SetFieldsRequest
-	(*SetFieldsResponse)(nil),           // 23: iib.plugin.v1.SetFieldsResponse
-	(*StoreArtifactRequest)(nil),        // 24: iib.plugin.v1.StoreArtifactRequest
-	(*StoreArtifactResponse)(nil),       // 25: iib.plugin.v1.StoreArtifactResponse
-	(*AskGatesRequest)(nil),             // 26: iib.plugin.v1.AskGatesRequest
-	(*AskGatesResponse)(nil),            // 27: iib.plugin.v1.AskGatesResponse
-	(*CustomizeBundleRequest)(nil),      // 28: iib.plugin.v1.CustomizeBundleRequest
-	(*CustomizeBundleResponse)(nil),     // 29: iib.plugin.v1.CustomizeBundleResponse
-	(*BuildImageRequest)(nil),           // 30: iib.plugin.v1.BuildImageRequest
-	(*BuildImageResponse)(nil),          // 31: iib.plugin.v1.BuildImageResponse
-	(*PublishRequest)(nil),              // 32: iib.plugin.v1.PublishRequest
-	(*PublishResponse)(nil),             // 33: iib.plugin.v1.PublishResponse
-	(*LockRequest)(nil),                 // 34: iib.plugin.v1.LockRequest
-	(*LockResponse)(nil),                // 35: iib.plugin.v1.LockResponse
-	(*FetchSecretRequest)(nil),          // 36: iib.plugin.v1.FetchSecretRequest
-	(*FetchSecretResponse)(nil),         // 37: iib.plugin.v1.FetchSecretResponse
-	(*FetchJobAccessRequest)(nil),       // 38: iib.plugin.v1.FetchJobAccessRequest
-	(*FetchJobAccessResponse)(nil),      // 39: iib.plugin.v1.FetchJobAccessResponse
-	(*BundleLogRequest)(nil),            // 40: iib.plugin.v1.BundleLogRequest
-	(*BundleLogResponse)(nil),           // 41: iib.plugin.v1.BundleLogResponse
-	(*StoreBundleArtifactRequest)(nil),  // 42: iib.plugin.v1.StoreBundleArtifactRequest
-	(*StoreBundleArtifactResponse)(nil), // 43: iib.plugin.v1.StoreBundleArtifactResponse
-	(*FetchBundleAccessRequest)(nil),    // 44: iib.plugin.v1.FetchBundleAccessRequest
-	(*FetchBundleAccessResponse)(nil),   // 45: iib.plugin.v1.FetchBundleAccessResponse
-	nil,                                 // 46: iib.plugin.v1.SetFieldsRequest.FieldsEntry
-	nil,                                 // 47: iib.plugin.v1.BuildImageResponse.ArchesEntry
-	(*RequestView)(nil),                 // 48: iib.plugin.v1.RequestView
-	(*Access)(nil),                      // 49: iib.plugin.v1.Access
-	(*LogLine)(nil),                     // 50: iib.plugin.v1.LogLine
-	(*Image)(nil),                       // 51: iib.plugin.v1.Image
-	(*Bundle)(nil),                      // 52: iib.plugin.v1.Bundle
-	(*ImageSpec)(nil),                   // 53: iib.plugin.v1.ImageSpec
+	(*FetchDeniedNetworksRequest)(nil),  // 16: iib.plugin.v1.FetchDeniedNetworksRequest
+	(*FetchDeniedNetworksResponse)(nil), // 17: iib.plugin.v1.FetchDeniedNetworksResponse
+	(*SetStateRequest)(nil),             // 18: iib.plugin.v1.SetStateRequest
+	(*SetStateResponse)(nil),            // 19: iib.plugin.v1.SetStateResponse
+	(*LogRequest)(nil),                  // 20: iib.plugin.v1.LogRequest
+	(*LogResponse)(nil),                 // 21: iib.plugin.v1.LogResponse
+	(*ReportProgressRequest)(nil),       // 22: iib.plugin.v1.ReportProgressRequest
+	(*ReportProgressResponse)(nil),      // 23: iib.plugin.v1.ReportProgressResponse
+	(*SetFieldsRequest)(nil),            // 24: iib.plugin.v1.SetFieldsRequest
+	(*SetFieldsResponse)(nil),           // 25: iib.plugin.v1.SetFieldsResponse
+	(*StoreArtifactRequest)(nil),        // 26: iib.plugin.v1.StoreArtifactRequest
+	(*StoreArtifactResponse)(nil),       // 27: iib.plugin.v1.StoreArtifactResponse
+	(*AskGatesRequest)(nil),             // 28: iib.plugin.v1.AskGatesRequest
+	(*AskGatesResponse)(nil),            // 29: iib.plugin.v1.AskGatesResponse
+	(*CustomizeBundleRequest)(nil),      // 30: iib.plugin.v1.CustomizeBundleRequest
+	(*CustomizeBundleResponse)(nil),     // 31: iib.plugin.v1.CustomizeBundleResponse
+	(*BuildImageRequest)(nil),           // 32: iib.plugin.v1.BuildImageRequest
+	(*BuildImageResponse)(nil),          // 33: iib.plugin.v1.BuildImageResponse
+	(*PublishRequest)(nil),              // 34: iib.plugin.v1.PublishRequest
+	(*PublishResponse)(nil),             // 35: iib.plugin.v1.PublishResponse
+	(*LockRequest)(nil),                 // 36: iib.plugin.v1.LockRequest
+	(*LockResponse)(nil),                // 37: iib.plugin.v1.LockResponse
+	(*FetchSecretRequest)(nil),          // 38: iib.plugin.v1.FetchSecretRequest
+	(*FetchSecretResponse)(nil),         // 39: iib.plugin.v1.FetchSecretResponse
+	(*FetchJobAccessRequest)(nil),       // 40: iib.plugin.v1.FetchJobAccessRequest
+	(*FetchJobAccessResponse)(nil),      // 41: iib.plugin.v1.FetchJobAccessResponse
+	(*BundleLogRequest)(nil),            // 42: iib.plugin.v1.BundleLogRequest
+	(*BundleLogResponse)(nil),           // 43: iib.plugin.v1.BundleLogResponse
+	(*StoreBundleArtifactRequest)(nil),  // 44: iib.plugin.v1.StoreBundleArtifactRequest
+	(*StoreBundleArtifactResponse)(nil), // 45: iib.plugin.v1.StoreBundleArtifactResponse
+	(*FetchBundleAccessRequest)(nil),    // 46: iib.plugin.v1.FetchBundleAccessRequest
+	(*FetchBundleAccessResponse)(nil),   // 47: iib.plugin.v1.FetchBundleAccessResponse
+	nil,                                 // 48: iib.plugin.v1.SetFieldsRequest.FieldsEntry
+	nil,                                 // 49: iib.plugin.v1.BuildImageResponse.ArchesEntry
+	(*RequestView)(nil),                 // 50: iib.plugin.v1.RequestView
+	(*Access)(nil),                      // 51: iib.plugin.v1.Access
+	(*LogLine)(nil),                     // 52: iib.plugin.v1.LogLine
+	(*Image)(nil),                       // 53: iib.plugin.v1.Image
+	(*Bundle)(nil),                      // 54: iib.plugin.v1.Bundle
+	(*ImageSpec)(nil),                   // 55: iib.plugin.v1.ImageSpec
 }
 var file_iib_plugin_v1_engine_proto_depIdxs = []int32{
-	48, // 0: iib.plugin.v1.SubmitResponse.view:type_name -> iib.plugin.v1.RequestView
-	48, // 1: iib.plugin.v1.FetchRequestResponse.view:type_name -> iib.plugin.v1.RequestView
-	48, // 2: iib.plugin.v1.ListRequestsResponse.views:type_name -> iib.plugin.v1.RequestView
-	49, // 3: iib.plugin.v1.FetchAccessResponse.access:type_name -> iib.plugin.v1.Access
-	50, // 4: iib.plugin.v1.LogRequest.line:type_name -> iib.plugin.v1.LogLine
-	46, // 5: iib.plugin.v1.SetFieldsRequest.fields:type_name -> iib.plugin.v1.SetFieldsRequest.FieldsEntry
-	51, // 6: iib.plugin.v1.AskGatesRequest.images:type_name -> iib.plugin.v1.Image
-	52, // 7: iib.plugin.v1.CustomizeBundleRequest.bundle:type_name -> iib.plugin.v1.Bundle
-	52, // 8: iib.plugin.v1.CustomizeBundleResponse.bundle:type_name -> iib.plugin.v1.Bundle
-	53, // 9: iib.plugin.v1.BuildImageRequest.spec:type_name -> iib.plugin.v1.ImageSpec
-	47, // 10: iib.plugin.v1.BuildImageResponse.arches:type_name -> iib.plugin.v1.BuildImageResponse.ArchesEntry
-	49, // 11: iib.plugin.v1.FetchJobAccessResponse.access:type_name -> iib.plugin.v1.Access
-	50, // 12: iib.plugin.v1.BundleLogRequest.line:type_name -> iib.plugin.v1.LogLine
-	49, // 13: iib.plugin.v1.FetchBundleAccessResponse.access:type_name -> iib.plugin.v1.Access
+	50, // 0: iib.plugin.v1.SubmitResponse.view:type_name -> iib.plugin.v1.RequestView
+	50, // 1: iib.plugin.v1.FetchRequestResponse.view:type_name -> iib.plugin.v1.RequestView
+	50, // 2: iib.plugin.v1.ListRequestsResponse.views:type_name -> iib.plugin.v1.RequestView
+	51, // 3: iib.plugin.v1.FetchAccessResponse.access:type_name -> iib.plugin.v1.Access
+	52, // 4: iib.plugin.v1.LogRequest.line:type_name -> iib.plugin.v1.LogLine
+	48, // 5: iib.plugin.v1.SetFieldsRequest.fields:type_name -> iib.plugin.v1.SetFieldsRequest.FieldsEntry
+	53, // 6: iib.plugin.v1.AskGatesRequest.images:type_name -> iib.plugin.v1.Image
+	54, // 7: iib.plugin.v1.CustomizeBundleRequest.bundle:type_name -> iib.plugin.v1.Bundle
+	54, // 8: iib.plugin.v1.CustomizeBundleResponse.bundle:type_name -> iib.plugin.v1.Bundle
+	55, // 9: iib.plugin.v1.BuildImageRequest.spec:type_name -> iib.plugin.v1.ImageSpec
+	49, // 10: iib.plugin.v1.BuildImageResponse.arches:type_name -> iib.plugin.v1.BuildImageResponse.ArchesEntry
+	51, // 11: iib.plugin.v1.FetchJobAccessResponse.access:type_name -> iib.plugin.v1.Access
+	52, // 12: iib.plugin.v1.BundleLogRequest.line:type_name -> iib.plugin.v1.LogLine
+	51, // 13: iib.plugin.v1.FetchBundleAccessResponse.access:type_name -> iib.plugin.v1.Access
 	0,  // 14: iib.plugin.v1.Engine.Submit:input_type -> iib.plugin.v1.SubmitRequest
 	2,  // 15: iib.plugin.v1.Engine.FetchRequest:input_type -> iib.plugin.v1.FetchRequestRequest
 	4,  // 16: iib.plugin.v1.Engine.ListRequests:input_type -> iib.plugin.v1.ListRequestsRequest
@@ -2496,46 +2583,48 @@ var file_iib_plugin_v1_engine_proto_depIdxs = []int32{
 	14, // 19: iib.plugin.v1.Engine.FetchAccess:input_type -> iib.plugin.v1.FetchAccessRequest
 	10, // 20: iib.plugin.v1.Engine.ReadLog:input_type -> iib.plugin.v1.ReadLogRequest
 	12, // 21: iib.plugin.v1.Engine.ForgetRequest:input_type -> iib.plugin.v1.ForgetRequestRequest
-	16, // 22: iib.plugin.v1.JobEngine.SetState:input_type -> iib.plugin.v1.SetStateRequest
-	18, // 23: iib.plugin.v1.JobEngine.Log:input_type -> iib.plugin.v1.LogRequest
-	20, // 24: iib.plugin.v1.JobEngine.ReportProgress:input_type -> iib.plugin.v1.ReportProgressRequest
-	22, // 25: iib.plugin.v1.JobEngine.SetFields:input_type -> iib.plugin.v1.SetFieldsRequest
-	24, // 26: iib.plugin.v1.JobEngine.StoreArtifact:input_type -> iib.plugin.v1.StoreArtifactRequest
-	26, // 27: iib.plugin.v1.JobEngine.AskGates:input_type -> iib.plugin.v1.AskGatesRequest
-	28, // 28: iib.plugin.v1.JobEngine.CustomizeBundle:input_type -> iib.plugin.v1.CustomizeBundleRequest
-	30, // 29: iib.plugin.v1.JobEngine.BuildImage:input_type -> iib.plugin.v1.BuildImageRequest
-	32, // 30: iib.plugin.v1.JobEngine.Publish:input_type -> iib.plugin.v1.PublishRequest
-	34, // 31: iib.plugin.v1.JobEngine.Lock:input_type -> iib.plugin.v1.LockRequest
-	36, // 32: iib.plugin.v1.JobEngine.FetchSecret:input_type -> iib.plugin.v1.FetchSecretRequest
-	38, // 33: iib.plugin.v1.JobEngine.FetchAccess:input_type -> iib.plugin.v1.FetchJobAccessRequest
-	40, // 34: iib.plugin.v1.BundleEngine.Log:input_type -> iib.plugin.v1.BundleLogRequest
-	42, // 35: iib.plugin.v1.BundleEngine.StoreArtifact:input_type -> iib.plugin.v1.StoreBundleArtifactRequest
-	44, // 36: iib.plugin.v1.BundleEngine.FetchAccess:input_type -> iib.plugin.v1.FetchBundleAccessRequest
-	1,  // 37: iib.plugin.v1.Engine.Submit:output_type -> iib.plugin.v1.SubmitResponse
-	3,  // 38: iib.plugin.v1.Engine.FetchRequest:output_type -> iib.plugin.v1.FetchRequestResponse
-	5,  // 39: iib.plugin.v1.Engine.ListRequests:output_type -> iib.plugin.v1.ListRequestsResponse
-	7,  // 40: iib.plugin.v1.Engine.CancelRequest:output_type -> iib.plugin.v1.CancelRequestResponse
-	9,  // 41: iib.plugin.v1.Engine.ReadArtifact:output_type -> iib.plugin.v1.ReadArtifactResponse
-	15, // 42: iib.plugin.v1.Engine.FetchAccess:output_type -> iib.plugin.v1.FetchAccessResponse
-	11, // 43: iib.plugin.v1.Engine.ReadLog:output_type -> iib.plugin.v1.ReadLogResponse
-	13, // 44: iib.plugin.v1.Engine.ForgetRequest:output_type -> iib.plugin.v1.ForgetRequestResponse
-	17, // 45: iib.plugin.v1.JobEngine.SetState:output_type -> iib.plugin.v1.SetStateResponse
-	19, // 46: iib.plugin.v1.JobEngine.Log:output_type -> iib.plugin.v1.LogResponse
-	21, // 47: iib.plugin.v1.JobEngine.ReportProgress:output_type -> iib.plugin.v1.ReportProgressResponse
-	23, // 48: iib.plugin.v1.JobEngine.SetFields:output_type -> iib.plugin.v1.SetFieldsResponse
-	25, // 49: iib.plugin.v1.JobEngine.StoreArtifact:output_type -> iib.plugin.v1.StoreArtifactResponse
-	27, // 50: iib.plugin.v1.JobEngine.AskGates:output_type -> iib.plugin.v1.AskGatesResponse
-	29, // 51: iib.plugin.v1.JobEngine.CustomizeBundle:output_type -> iib.plugin.v1.CustomizeBundleResponse
-	31, // 52: iib.plugin.v1.JobEngine.BuildImage:output_type -> iib.plugin.v1.BuildImageResponse
-	33, // 53: iib.plugin.v1.JobEngine.Publish:output_type -> iib.plugin.v1.PublishResponse
-	35, // 54: iib.plugin.v1.JobEngine.Lock:output_type -> iib.plugin.v1.LockResponse
-	37, // 55: iib.plugin.v1.JobEngine.FetchSecret:output_type -> iib.plugin.v1.FetchSecretResponse
-	39, // 56: iib.plugin.v1.JobEngine.FetchAccess:output_type -> iib.plugin.v1.FetchJobAccessResponse
-	41, // 57: iib.plugin.v1.BundleEngine.Log:output_type -> iib.plugin.v1.BundleLogResponse
-	43, // 58: iib.plugin.v1.BundleEngine.StoreArtifact:output_type -> iib.plugin.v1.StoreBundleArtifactResponse
-	45, // 59: iib.plugin.v1.BundleEngine.FetchAccess:output_type -> iib.plugin.v1.FetchBundleAccessResponse
-	37, // [37:60] is the sub-list for method output_type
-	14, // [14:37] is the sub-list for method input_type
+	16, // 22: iib.plugin.v1.Engine.FetchDeniedNetworks:input_type -> iib.plugin.v1.FetchDeniedNetworksRequest
+	18, // 23: iib.plugin.v1.JobEngine.SetState:input_type -> iib.plugin.v1.SetStateRequest
+	20, // 24: iib.plugin.v1.JobEngine.Log:input_type -> iib.plugin.v1.LogRequest
+	22, // 25: iib.plugin.v1.JobEngine.ReportProgress:input_type -> iib.plugin.v1.ReportProgressRequest
+	24, // 26: iib.plugin.v1.JobEngine.SetFields:input_type -> iib.plugin.v1.SetFieldsRequest
+	26, // 27: iib.plugin.v1.JobEngine.StoreArtifact:input_type -> iib.plugin.v1.StoreArtifactRequest
+	28, // 28: iib.plugin.v1.JobEngine.AskGates:input_type -> iib.plugin.v1.AskGatesRequest
+	30, // 29: iib.plugin.v1.JobEngine.CustomizeBundle:input_type -> iib.plugin.v1.CustomizeBundleRequest
+	32, // 30: iib.plugin.v1.JobEngine.BuildImage:input_type -> iib.plugin.v1.BuildImageRequest
+	34, // 31: iib.plugin.v1.JobEngine.Publish:input_type -> iib.plugin.v1.PublishRequest
+	36, // 32: iib.plugin.v1.JobEngine.Lock:input_type -> iib.plugin.v1.LockRequest
+	38, // 33: iib.plugin.v1.JobEngine.FetchSecret:input_type -> iib.plugin.v1.FetchSecretRequest
+	40, // 34: iib.plugin.v1.JobEngine.FetchAccess:input_type -> iib.plugin.v1.FetchJobAccessRequest
+	42, // 35: iib.plugin.v1.BundleEngine.Log:input_type -> iib.plugin.v1.BundleLogRequest
+	44, // 36: iib.plugin.v1.BundleEngine.StoreArtifact:input_type -> iib.plugin.v1.StoreBundleArtifactRequest
+	46, // 37: iib.plugin.v1.BundleEngine.FetchAccess:input_type -> iib.plugin.v1.FetchBundleAccessRequest
+	1,  // 38: iib.plugin.v1.Engine.Submit:output_type -> iib.plugin.v1.SubmitResponse
+	3,  // 39: iib.plugin.v1.Engine.FetchRequest:output_type -> iib.plugin.v1.FetchRequestResponse
+	5,  // 40: iib.plugin.v1.Engine.ListRequests:output_type -> iib.plugin.v1.ListRequestsResponse
+	7,  // 41: iib.plugin.v1.Engine.CancelRequest:output_type -> iib.plugin.v1.CancelRequestResponse
+	9,  // 42: iib.plugin.v1.Engine.ReadArtifact:output_type -> iib.plugin.v1.ReadArtifactResponse
+	15, // 43: iib.plugin.v1.Engine.FetchAccess:output_type -> iib.plugin.v1.FetchAccessResponse
+	11, // 44: iib.plugin.v1.Engine.ReadLog:output_type -> iib.plugin.v1.ReadLogResponse
+	13, // 45: iib.plugin.v1.Engine.ForgetRequest:output_type -> iib.plugin.v1.ForgetRequestResponse
+	17, // 46: iib.plugin.v1.Engine.FetchDeniedNetworks:output_type -> iib.plugin.v1.FetchDeniedNetworksResponse
+	19, // 47: iib.plugin.v1.JobEngine.SetState:output_type -> iib.plugin.v1.SetStateResponse
+	21, // 48: iib.plugin.v1.JobEngine.Log:output_type -> iib.plugin.v1.LogResponse
+	23, // 49: iib.plugin.v1.JobEngine.ReportProgress:output_type -> iib.plugin.v1.ReportProgressResponse
+	25, // 50: iib.plugin.v1.JobEngine.SetFields:output_type -> iib.plugin.v1.SetFieldsResponse
+	27, // 51: iib.plugin.v1.JobEngine.StoreArtifact:output_type -> iib.plugin.v1.StoreArtifactResponse
+	29, // 52: iib.plugin.v1.JobEngine.AskGates:output_type -> iib.plugin.v1.AskGatesResponse
+	31, // 53: iib.plugin.v1.JobEngine.CustomizeBundle:output_type -> iib.plugin.v1.CustomizeBundleResponse
+	33, // 54: iib.plugin.v1.JobEngine.BuildImage:output_type -> iib.plugin.v1.BuildImageResponse
+	35, // 55: iib.plugin.v1.JobEngine.Publish:output_type -> iib.plugin.v1.PublishResponse
+	37, // 56: iib.plugin.v1.JobEngine.Lock:output_type -> iib.plugin.v1.LockResponse
+	39, // 57: iib.plugin.v1.JobEngine.FetchSecret:output_type -> iib.plugin.v1.FetchSecretResponse
+	41, // 58: iib.plugin.v1.JobEngine.FetchAccess:output_type -> iib.plugin.v1.FetchJobAccessResponse
+	43, // 59: iib.plugin.v1.BundleEngine.Log:output_type -> iib.plugin.v1.BundleLogResponse
+	45, // 60: iib.plugin.v1.BundleEngine.StoreArtifact:output_type -> iib.plugin.v1.StoreBundleArtifactResponse
+	47, // 61: iib.plugin.v1.BundleEngine.FetchAccess:output_type -> iib.plugin.v1.FetchBundleAccessResponse
+	38, // [38:62] is the sub-list for method output_type
+	14, // [14:38] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
 	14, // [14:14] is the sub-list for extension extendee
 	0,  // [0:14] is the sub-list for field type_name
@@ -2553,7 +2642,7 @@ func file_iib_plugin_v1_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_iib_plugin_v1_engine_proto_rawDesc), len(file_iib_plugin_v1_engine_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   48,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -19,14 +19,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Engine_Submit_FullMethodName        = "/iib.plugin.v1.Engine/Submit"
-	Engine_FetchRequest_FullMethodName  = "/iib.plugin.v1.Engine/FetchRequest"
-	Engine_ListRequests_FullMethodName  = "/iib.plugin.v1.Engine/ListRequests"
-	Engine_CancelRequest_FullMethodName = "/iib.plugin.v1.Engine/CancelRequest"
-	Engine_ReadArtifact_FullMethodName  = "/iib.plugin.v1.Engine/ReadArtifact"
-	Engine_FetchAccess_FullMethodName   = "/iib.plugin.v1.Engine/FetchAccess"
-	Engine_ReadLog_FullMethodName       = "/iib.plugin.v1.Engine/ReadLog"
-	Engine_ForgetRequest_FullMethodName = "/iib.plugin.v1.Engine/ForgetRequest"
+	Engine_Submit_FullMethodName              = "/iib.plugin.v1.Engine/Submit"
+	Engine_FetchRequest_FullMethodName        = "/iib.plugin.v1.Engine/FetchRequest"
+	Engine_ListRequests_FullMethodName        = "/iib.plugin.v1.Engine/ListRequests"
+	Engine_CancelRequest_FullMethodName       = "/iib.plugin.v1.Engine/CancelRequest"
+	Engine_ReadArtifact_FullMethodName        = "/iib.plugin.v1.Engine/ReadArtifact"
+	Engine_FetchAccess_FullMethodName         = "/iib.plugin.v1.Engine/FetchAccess"
+	Engine_ReadLog_FullMethodName             = "/iib.plugin.v1.Engine/ReadLog"
+	Engine_ForgetRequest_FullMethodName       = "/iib.plugin.v1.Engine/ForgetRequest"
+	Engine_FetchDeniedNetworks_FullMethodName = "/iib.plugin.v1.Engine/FetchDeniedNetworks"
 )
 
 // EngineClient is the client API for Engine service.
@@ -47,6 +48,7 @@ type EngineClient interface {
 	// does a file.
 	ReadLog(ctx context.Context, in *ReadLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadLogResponse], error)
 	ForgetRequest(ctx context.Context, in *ForgetRequestRequest, opts ...grpc.CallOption) (*ForgetRequestResponse, error)
+	FetchDeniedNetworks(ctx context.Context, in *FetchDeniedNetworksRequest, opts ...grpc.CallOption) (*FetchDeniedNetworksResponse, error)
 }
 
 type engineClient struct {
@@ -155,6 +157,16 @@ func (c *engineClient) ForgetRequest(ctx context.Context, in *ForgetRequestReque
 	return out, nil
 }
 
+func (c *engineClient) FetchDeniedNetworks(ctx context.Context, in *FetchDeniedNetworksRequest, opts ...grpc.CallOption) (*FetchDeniedNetworksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FetchDeniedNetworksResponse)
+	err := c.cc.Invoke(ctx, Engine_FetchDeniedNetworks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EngineServer is the server API for Engine service.
 // All implementations must embed UnimplementedEngineServer
 // for forward compatibility.
@@ -173,6 +185,7 @@ type EngineServer interface {
 	// does a file.
 	ReadLog(*ReadLogRequest, grpc.ServerStreamingServer[ReadLogResponse]) error
 	ForgetRequest(context.Context, *ForgetRequestRequest) (*ForgetRequestResponse, error)
+	FetchDeniedNetworks(context.Context, *FetchDeniedNetworksRequest) (*FetchDeniedNetworksResponse, error)
 	mustEmbedUnimplementedEngineServer()
 }
 
@@ -206,6 +219,9 @@ func (UnimplementedEngineServer) ReadLog(*ReadLogRequest, grpc.ServerStreamingSe
 }
 func (UnimplementedEngineServer) ForgetRequest(context.Context, *ForgetRequestRequest) (*ForgetRequestResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ForgetRequest not implemented")
+}
+func (UnimplementedEngineServer) FetchDeniedNetworks(context.Context, *FetchDeniedNetworksRequest) (*FetchDeniedNetworksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FetchDeniedNetworks not implemented")
 }
 func (UnimplementedEngineServer) mustEmbedUnimplementedEngineServer() {}
 func (UnimplementedEngineServer) testEmbeddedByValue()                {}
@@ -358,6 +374,24 @@ func _Engine_ForgetRequest_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Engine_FetchDeniedNetworks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FetchDeniedNetworksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EngineServer).FetchDeniedNetworks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Engine_FetchDeniedNetworks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EngineServer).FetchDeniedNetworks(ctx, req.(*FetchDeniedNetworksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Engine_ServiceDesc is the grpc.ServiceDesc for Engine service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -388,6 +422,10 @@ var Engine_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ForgetRequest",
 			Handler:    _Engine_ForgetRequest_Handler,
+		},
+		{
+			MethodName: "FetchDeniedNetworks",
+			Handler:    _Engine_FetchDeniedNetworks_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -183,6 +183,18 @@ func (e *engineServer) FetchAccess(ctx context.Context, req *pb.FetchAccessReque
 	return &pb.FetchAccessResponse{Access: encodeAccess(&access)}, nil
 }
 
+func (e *engineServer) FetchDeniedNetworks(ctx context.Context, _ *pb.FetchDeniedNetworksRequest) (*pb.FetchDeniedNetworksResponse, error) {
+	host, err := e.engine()
+	if err != nil {
+		return nil, err
+	}
+	networks, err := host.DeniedNetworks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.FetchDeniedNetworksResponse{Networks: networks}, nil
+}
+
 // engineClient is the plugin's end of sdk.Host.
 type engineClient struct {
 	client           pb.EngineClient
@@ -237,6 +249,14 @@ func (e *engineClient) Access(ctx context.Context, image string) (sdk.Access, er
 		return sdk.Access{}, err
 	}
 	return decodeAccess(resp.Access), nil
+}
+
+func (e *engineClient) DeniedNetworks(ctx context.Context) ([]string, error) {
+	resp, err := e.client.FetchDeniedNetworks(ctx, &pb.FetchDeniedNetworksRequest{})
+	if err != nil {
+		return nil, err
+	}
+	return resp.Networks, nil
 }
 
 func (e *engineClient) Forget(ctx context.Context, id int64) error {

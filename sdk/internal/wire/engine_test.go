@@ -73,6 +73,11 @@ func (h *hostRecorder) Access(_ context.Context, image string) (sdk.Access, erro
 	return h.access, h.err
 }
 
+func (h *hostRecorder) DeniedNetworks(context.Context) ([]string, error) {
+	h.note()
+	return h.access.DeniedNetworks, h.err
+}
+
 // starter is a gate that keeps its host.
 type starter struct {
 	gateFunc
@@ -116,6 +121,9 @@ func TestHost(t *testing.T) {
 		}},
 		{"Access", []any{"quay.io/a"}, recorder.access, func(ctx context.Context) (any, error) {
 			return host.Access(ctx, "quay.io/a")
+		}},
+		{"DeniedNetworks", nil, recorder.access.DeniedNetworks, func(ctx context.Context) (any, error) {
+			return host.DeniedNetworks(ctx)
 		}},
 	} {
 		t.Run(c.name+" travels whole", func(t *testing.T) {

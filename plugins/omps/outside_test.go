@@ -52,6 +52,13 @@ func says(status int, text string) func(http.ResponseWriter, string) {
 	}
 }
 
+func elsewhere(address string) func(http.ResponseWriter, string) {
+	return func(w http.ResponseWriter, _ string) {
+		w.Header().Set("Location", address)
+		w.WriteHeader(http.StatusFound)
+	}
+}
+
 func startOutside(t testing.TB) (*outside, string) {
 	o := &outside{answer: make(map[string]func(http.ResponseWriter, string))}
 	server := httptest.NewServer(o)
@@ -122,6 +129,7 @@ func TestBuildsArePushedFromKoji(t *testing.T) {
 		{"an archive that is no log", build(oldStyle), fmt.Sprintf(logs, "x"), satisfied, nil, 500, "KojiManifestsArchiveNotFound", "old.zip"},
 		{"a path to above", build(strings.Replace(newStyle, "m.zip", "../../m.zip", 1)), "", satisfied, nil, 500, "KojiError", "no usable path"},
 		{"no file", build(newStyle), "", satisfied, says(404, ""), 500, "KojiError", "404"},
+		{"a file in a denied network", build(newStyle), "", satisfied, elsewhere("http://127.0.0.2:1/"), 500, "KojiError", "denied network 127.0.0.2/32"},
 		{"a file too large", build(newStyle), "", satisfied, says(200, strings.Repeat("x", 100_001)), 400, "OMPSUploadedFileError", "larger than limit"},
 		{"no zip", build(newStyle), "", satisfied, says(200, "x"), 400, "OMPSUploadedFileError", "not a zip file"},
 		{"no zip, and the gate is asked first", build(newStyle), "", says(200, `{"policies_satisfied": false, "summary": "s"}`), says(200, "x"), 400, "GreenwaveUnsatisfiedError", "op-1-2"},

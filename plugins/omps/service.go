@@ -54,8 +54,10 @@ func (s *service) Start(ctx context.Context, host sdk.Host) error {
 		FirstRelease: s.DefaultRelease, Deadline: s.Deadline, Parallel: s.Parallel, Version: version(),
 	}
 	if k := s.Koji; k != nil {
-		// Files of builds are often served by a mirror.
-		download := &http.Client{Transport: reach}
+		download, err := newMirrors(reach, host, k.Hub, k.Root)
+		if err != nil {
+			return err
+		}
 		options.Source = &koji.Client{Hub: k.Hub, Root: k.Root, HTTP: download, Timeout: s.RequestTimeout, MaxArchive: s.MaxUncompressed}
 	}
 	if g := s.Greenwave; g != nil {

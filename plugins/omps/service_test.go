@@ -45,7 +45,7 @@ func serveOMPS(t testing.TB, behind http.Handler, change func(*Settings)) string
 		change(&s.Settings)
 	}
 	host := sdktest.NewHost(t)
-	host.URL = engine.URL
+	host.URL, host.Denied = engine.URL, []string{"127.0.0.2/32"}
 	host.OnAccess = func(context.Context, string) (sdk.Access, error) {
 		return sdk.Access{Username: "user", Password: "password"}, nil
 	}

@@ -39,6 +39,8 @@ func (h *handler) Handle(ctx context.Context, job *sdk.Job) error {
 	}
 	defer done()
 	if s.Parallel == 1 {
+		// The line has the order of this process; other processes have lines of
+		// their own.
 		unlock, err := job.Lock(ctx, "compose")
 		if err != nil {
 			return err

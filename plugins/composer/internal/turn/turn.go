@@ -1,4 +1,9 @@
 // Package turn lets a few run at a time, those with the lowest numbers first.
+//
+// The engine offers neither to a plugin. What waits for a Job's Lock gets it in
+// no order, and only one has it; a queue with serial has an order, but the
+// administrator need not have made one for composes, and the Weldr API promises
+// that the oldest compose is next in any case (contract section 11.1).
 package turn
 
 import (

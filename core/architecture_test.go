@@ -35,6 +35,7 @@ var rules = []struct {
 	{"core/cmd/iib", []string{"core", "core/", "sdk", "sdk/host"}, true, "main wires and never links a plugin"},
 	{"core/plugin", []string{"core", "sdk", "sdk/host"}, true, "the roster alone opens core's door to plugins"},
 	{"core/images", []string{"core", "sdk", "sdk/image"}, true, "one adapter for registries"},
+	{"core/bucket", []string{"core", "sdk", "sdk/clienttls"}, true, "a service of buckets is reached as plugins reach theirs"},
 	{"core/tags", []string{"core", "sdk"}, false, "registries' memories are reached by HTTP and by the domain's promises"},
 	{"core/coretest", []string{"core", "sdk"}, true, "fakes of the domain's promises"},
 	{"core/", []string{"core", "sdk"}, true, "adapters bind one technology each and never meet"},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/clienttls"
 )
 
 // Options say which bucket is used, and how.
@@ -31,6 +32,9 @@ type Options struct {
 	// AWS_SECRET_ACCESS_KEY), AWS's file of credentials and the role of the
 	// machine or container are asked, in this order.
 	AccessKey, SecretKey sdk.Secret
+	// CAFile has the PEM certificates of the authorities to trust. Empty means
+	// the system's.
+	CAFile string
 	// MaxSize is how many bytes an artifact may have.
 	MaxSize int64
 	// Transport reaches the service; nil is one with time limits and the proxy
@@ -72,7 +76,9 @@ func Open(o Options) (*Files, error) {
 	}
 	transport := o.Transport
 	if transport == nil {
-		transport = newTransport()
+		if transport, err = newTransport(o.CAFile); err != nil {
+			return nil, err
+		}
 	}
 	options := minio.Options{Creds: newCredentials(o), Secure: secure, Region: o.Region, Transport: transport}
 	f := &Files{
@@ -116,10 +122,15 @@ func newCredentials(o Options) *credentials.Credentials {
 // newTransport verifies the service's certificate, and gives up on a service
 // that does not answer. It is not the images' guarded dialer: the address is the
 // administrator's, and is often in a private network.
-func newTransport() http.RoundTripper {
+func newTransport(caFile string) (http.RoundTripper, error) {
+	config, err := clienttls.Files{CA: caFile}.Config()
+	if err != nil {
+		return nil, err
+	}
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   5 * time.Second,
 		ResponseHeaderTimeout: headerTime,
 		ExpectContinueTimeout: time.Second,
@@ -127,7 +138,7 @@ func newTransport() http.RoundTripper {
 		IdleConnTimeout:       time.Minute,
 		// An object is what was stored, whatever its encoding is said to be.
 		DisableCompression: true,
-	}
+	}, nil
 }
 
 // Ping tells whether the bucket answers and may be read.

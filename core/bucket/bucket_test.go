@@ -2,10 +2,13 @@ package bucket_test
 
 import (
 	"context"
+	"encoding/pem"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -72,6 +75,17 @@ func TestPing(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a certificate of an authority of its own is fine", func(t *testing.T) {
+		o := options(s)
+		o.Endpoint, o.CAFile = tls.URL, filepath.Join(t.TempDir(), "ca.pem")
+		pem := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tls.Certificate().Raw})
+		if err := os.WriteFile(o.CAFile, pem, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := openWith(t, o).Ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("time that is over is said so", func(t *testing.T) {
 		s.Break(func(*http.Request) coretest.S3Fault { return coretest.S3Hang })
 		defer s.Break(nil)

@@ -171,6 +171,7 @@ type S3 struct {
 	// Both keys are empty where the credentials of the machine are used.
 	AccessKey sdk.Secret `json:"access_key"`
 	SecretKey sdk.Secret `json:"secret_key"`
+	CAFile    string     `json:"ca_file"`
 }
 
 // API are limits of the API.
@@ -351,6 +352,9 @@ func decodeArtifacts(n *node, place place, dataDir string) Artifacts {
 			Prefix:    s3.text("prefix"),
 			AccessKey: sdk.Secret(s3.text("access_key")),
 			SecretKey: sdk.Secret(s3.text("secret_key")),
+		}
+		if s3.set("ca_file") {
+			a.S3.CAFile = inDir(place.dir, s3.text("ca_file"))
 		}
 		return a
 	}

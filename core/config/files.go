@@ -144,6 +144,9 @@ func (c *Config) namedFiles() []namedFile {
 	for _, file := range c.Registry.CAFiles {
 		add(registry, "ca_files", file)
 	}
+	if s3 := c.Artifacts.S3; s3 != nil {
+		add(c.root.one("artifacts").one("s3"), "ca_file", s3.CAFile)
+	}
 	for i, n := range registry.all("quay") {
 		add(n, "token_file", c.Registry.Quays[i].TokenFile)
 	}

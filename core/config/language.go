@@ -256,7 +256,7 @@ var registryBlock = Block{
 		},
 		{
 			Name: "denied_networks", Type: List, Default: `["169.254.0.0/16", "fe80::/10"]`, form: networkForm,
-			Doc: "Networks that a pull spec in a request must not lead to. The default keeps the metadata services of clouds out of reach.",
+			Doc: "Networks that nobody but the administrator may lead the engine to: by a pull spec in a request, by a source or a repository of a compose, or by a redirect. Addresses of services and sources in this file are not judged, what they redirect to is. The default keeps the metadata services of clouds out of reach.",
 		},
 		{
 			Name: "oci", Type: Bool, Default: "false",
@@ -303,6 +303,10 @@ var artifactsBlock = Block{
 				{
 					Name: "endpoint", Type: String, form: webForm, restart: true,
 					Doc: "The service's address. Empty is that of AWS for the region. `http://` is without TLS, for a service on the same machine or in a network that is trusted.",
+				},
+				{
+					Name: "ca_file", Type: String, form: pathForm, restart: true,
+					Doc: "PEM certificates of the authorities to trust, instead of the system's.",
 				},
 				{Name: "prefix", Type: String, restart: true, Doc: "What the names of all objects begin with, usually with a `/` at its end."},
 				{Name: "access_key", Type: SecretString, restart: true, Doc: `The access key, usually ` + "`env(\"AWS_ACCESS_KEY_ID\")`. Without the two keys the environment's `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, AWS's file of credentials, and the role of the machine or container are used, whichever is found first."},

@@ -164,7 +164,7 @@ func (d *doctor) checks() []check {
 	if d.config != nil {
 		plugins = time.Duration(2+2*len(d.config.Plugins)/runtime.GOMAXPROCS(0)) * trialLimit
 	}
-	return []check{
+	checks := []check{
 		{"database", answerLimit, func(context.Context) []finding { return d.checkDatabase() }},
 		{"redis", answerLimit, func(context.Context) []finding { return d.checkRedis() }},
 		{"registry", answerLimit, func(context.Context) []finding { return d.checkRegistry() }},
@@ -175,4 +175,8 @@ func (d *doctor) checks() []check {
 		{"identity", answerLimit, func(context.Context) []finding { return d.checkIdentity() }},
 		{"listen", answerLimit, func(context.Context) []finding { return d.checkListen() }},
 	}
+	if d.config != nil && d.config.Artifacts.S3 != nil {
+		checks = append(checks, check{"bucket", answerLimit, d.checkBucket})
+	}
+	return checks
 }

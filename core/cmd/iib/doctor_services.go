@@ -132,6 +132,18 @@ func registryAdvice(err error) string {
 	return "check that the registry runs and is reachable from here; until then requests wait and are tried again"
 }
 
+// checkBucket is for artifacts that are kept in one.
+func (d *doctor) checkBucket(ctx context.Context) []finding {
+	files, err := openBucket(d.config.Artifacts)
+	if err == nil {
+		err = files.Ping(ctx)
+	}
+	if err != nil {
+		return []finding{wrong("check that the service of artifacts.s3 runs and is reachable from here, its certificate in ca_file, the name of the bucket, and that the keys may list it", "%v", err)}
+	}
+	return []finding{okay("%s can be listed", d.config.Artifacts.S3.Bucket)}
+}
+
 // tolerable is by how much clocks may differ.
 const tolerable = 5 * time.Second
 

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +29,7 @@ import (
 	"github.com/iib-engine/iib/core/coretest"
 	"github.com/iib-engine/iib/core/store"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/clienttls/tlstest"
 	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
@@ -245,6 +249,32 @@ func TestTheDoctorReportsAConfigurationThatCannotBeRead(t *testing.T) {
 	p.wants(r, levelWrong, "configuration", "/nowhere/key")
 	p.wants(r, levelWrong, "secrets", "/nowhere/key")
 	p.wants(r, levelOK, "plugin index-add")
+}
+
+func TestTheDoctorLooksAtTheBucket(t *testing.T) {
+	t.Parallel()
+	s3, authority := coretest.StartS3(t), tlstest.New(t)
+	server := httptest.NewUnstartedServer(s3)
+	server.TLS = authority.Server()
+	server.TLS.ClientAuth = tls.NoClientCert
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // a handshake fails on purpose
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	look := func(settings string) (*examinee, report) {
+		p := newExaminee(t, ownRegistryBlock+fmt.Sprintf("artifacts {\n  s3 {\n    bucket = %q\n    region = \"us-east-1\"\n    endpoint = %q\n    access_key = env(\"KEY\")\n    secret_key = env(\"SECRET\")\n    %s\n  }\n}\n",
+			s3.Bucket, server.URL, settings), "KEY="+s3.AccessKey, "SECRET="+s3.SecretKey)
+		p.secrets = canaries{"the access key": s3.AccessKey, "the secret key": s3.SecretKey}
+		return p, p.examine()
+	}
+	p, r := look(fmt.Sprintf("ca_file = %q", authority.CA))
+	p.wants(r, levelOK, "bucket", s3.Bucket+" can be listed")
+	p.alone(r, "")
+	p, r = look("")
+	p.wants(r, levelWrong, "bucket", "certificate", "ca_file")
+	p.alone(r, "bucket")
+	p, r = look(`ca_file = "/nowhere/ca.pem"`)
+	p.wants(r, levelWrong, "configuration", "ca_file", "/nowhere/ca.pem")
+	p.wants(r, levelWrong, "bucket", "/nowhere/ca.pem")
 }
 
 func TestTheDoctorLooksAtPostgres(t *testing.T) {

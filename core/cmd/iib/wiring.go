@@ -161,9 +161,13 @@ func openFiles(a config.Artifacts) (core.Files, error) {
 	if a.S3 == nil {
 		return artifact.Open(a.Dir, a.MaxSize)
 	}
+	return openBucket(a)
+}
+
+func openBucket(a config.Artifacts) (*bucket.Files, error) {
 	return bucket.Open(bucket.Options{
 		Bucket: a.S3.Bucket, Region: a.S3.Region, Endpoint: a.S3.Endpoint, Prefix: a.S3.Prefix,
-		AccessKey: a.S3.AccessKey, SecretKey: a.S3.SecretKey, MaxSize: a.MaxSize,
+		AccessKey: a.S3.AccessKey, SecretKey: a.S3.SecretKey, CAFile: a.S3.CAFile, MaxSize: a.MaxSize,
 	})
 }
 

@@ -77,6 +77,7 @@ artifacts {
     bucket     = "iib-artifacts"
     region     = "eu-central-1"
     endpoint   = "https://s3.example.com"
+    ca_file    = "certificates/s3.pem"
     prefix     = "prod/"
     access_key = env("AWS_ACCESS_KEY_ID")
     secret_key = env("AWS_SECRET_ACCESS_KEY")

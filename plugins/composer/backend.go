@@ -7,6 +7,7 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/build"
 	"github.com/iib-engine/iib/plugins/composer/internal/compose"
 	"github.com/iib-engine/iib/plugins/composer/internal/dnf"
+	"github.com/iib-engine/iib/plugins/composer/internal/git"
 	"github.com/iib-engine/iib/plugins/composer/internal/pack"
 	"github.com/iib-engine/iib/plugins/composer/internal/solve"
 	"github.com/iib-engine/iib/sdk"
@@ -23,15 +24,16 @@ type backend struct {
 
 // newBackend returns what makes images on this host. config returns the build
 // settings of a compose.
-func newBackend(s *Settings, cacheDir string, config func(*compose.Params) compose.Config) (*backend, error) {
+func newBackend(s *Settings, cacheDir string, way git.Way, config func(*compose.Params) compose.Config) (*backend, error) {
 	solver, err := dnf.New(dnf.Options{
 		CacheDir: filepath.Join(cacheDir, "dnf"), Arch: s.Basearch, ReleaseVer: s.Releasever,
+		Rule: way.Rule, CAFile: way.CAFile,
 	})
 	if err != nil {
 		return nil, err
 	}
 	builder := build.New(build.Options{
-		Packages: solver, Push: s.Push,
+		Packages: solver, Git: way, Push: s.Push,
 		Config: func(p *compose.Params) any { return config(p) },
 	})
 	return &backend{solver: solver, kinds: func() []compose.Kind { return kinds(s.Basearch) }, build: builder.Run}, nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/iib-engine/iib/plugins/composer/internal/compose"
+	"github.com/iib-engine/iib/plugins/composer/internal/git"
 	"github.com/iib-engine/iib/plugins/composer/internal/gitsource"
 	"github.com/iib-engine/iib/plugins/composer/internal/ledger"
 	"github.com/iib-engine/iib/plugins/composer/internal/library"
@@ -41,7 +42,7 @@ type service struct {
 }
 
 // backendMaker is newBackend, but in tests.
-type backendMaker func(s *Settings, cacheDir string, config func(*compose.Params) compose.Config) (*backend, error)
+type backendMaker func(s *Settings, cacheDir string, way git.Way, config func(*compose.Params) compose.Config) (*backend, error)
 
 func newService(makeBackend backendMaker) *service {
 	return &service{Settings: defaultSettings(), makeBackend: makeBackend, hostRelease: "/etc/os-release"}
@@ -53,7 +54,8 @@ func (s *service) Start(_ context.Context, host sdk.Host) error {
 		return err
 	}
 	data, cache := host.Dirs()
-	backend, err := s.makeBackend(&s.Settings, cache, s.config)
+	way := git.Way{Rule: host, CAFile: s.CA}
+	backend, err := s.makeBackend(&s.Settings, cache, way, s.config)
 	if err != nil {
 		return err
 	}
@@ -75,7 +77,7 @@ func (s *service) Start(_ context.Context, host sdk.Host) error {
 	s.planner = &plan.Planner{
 		Library: kept, Sources: added, Solver: backend.solver, Offered: backend.kinds, Arch: s.Basearch,
 		Resolve: func(ctx context.Context, repo, ref string) (string, error) {
-			return gitsource.Resolve(ctx, filepath.Join(cache, "git"), repo, ref)
+			return gitsource.Resolve(ctx, way, filepath.Join(cache, "git"), repo, ref)
 		},
 	}
 	s.api = weldr.New(weldr.Options{

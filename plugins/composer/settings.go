@@ -8,6 +8,7 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/solve"
 	"github.com/iib-engine/iib/plugins/composer/internal/sources"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/clienttls"
 )
 
 // Settings are the plugin's configuration.
@@ -17,6 +18,7 @@ type Settings struct {
 	Basearch   string `hcl:"basearch,optional" doc:"The architecture of images, in RPM's words, which also stands for $basearch. Default: this host's."`
 	Blueprints string `hcl:"blueprint_dir,optional" doc:"The directory of blueprints: their git repository is in git below it, and files in it are added at a start. Default: blueprints in the plugin's data directory."`
 	Push       bool   `hcl:"push,optional" doc:"Whether images of type oci are also pushed to the engine's registry, under the request's tag. Default: false."`
+	CA         string `hcl:"ca_file,optional" doc:"PEM certificates of the authorities to trust instead of the system's, for sources without a ca_file of their own and for repos.git."`
 	Parallel   int    `hcl:"parallel,optional" doc:"How many composes one engine process runs at once. With 1, which is the default, there is one at a time among all processes."`
 
 	Sources []SourceSettings `hcl:"source,block" doc:"An RPM repository that users of the API cannot change."`
@@ -24,6 +26,8 @@ type Settings struct {
 
 // SourceSettings are a source of the system.
 type SourceSettings struct {
+	clienttls.Files
+
 	ID       string   `hcl:"id,label" doc:"Its identifier."`
 	Name     string   `hcl:"name,optional" doc:"What it is called. Default: its identifier."`
 	Type     string   `hcl:"type,optional" doc:"What url is: yum-baseurl, yum-mirrorlist or yum-metalink."`
@@ -49,6 +53,12 @@ func (s *Settings) Validate() error {
 			faults = append(faults, sdk.FieldErrorf(f.field, "%s is %q, and must be letters, digits, dots, hyphens and underscores", f.field, f.value))
 		}
 	}
+	faults = append(faults, clienttls.Files{CA: s.CA}.Faults())
+	for _, block := range s.Sources {
+		if err := block.Files.Faults(); err != nil {
+			faults = append(faults, sdk.FieldErrorf("source", "source %q: %v", block.ID, err))
+		}
+	}
 	if s.Parallel < 1 || s.Parallel > 100 {
 		faults = append(faults, sdk.FieldErrorf("parallel", "parallel is %d and must be from 1 to 100", s.Parallel))
 	}
@@ -72,6 +82,7 @@ func (s *Settings) system() []solve.Source {
 		source := solve.Source{
 			ID: block.ID, Name: block.Name, Type: block.Type, URL: block.URL, CheckSSL: block.CheckSSL == nil || *block.CheckSSL,
 			CheckGPG: block.CheckGPG, GPGKeyURLs: block.GPGKeys, Proxy: block.Proxy, Priority: block.Priority, System: true,
+			CAFile: block.CA, CertFile: block.Cert, KeyFile: block.Key,
 		}
 		if source.Name == "" {
 			source.Name = source.ID

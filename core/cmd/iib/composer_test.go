@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -160,15 +161,57 @@ const greeter = "name = \"greeter\"\ndescription = \"\"\nversion = \"1.0.0\"\n[[
 
 func startComposer(t *testing.T) (*process, *weldr) {
 	t.Helper()
-	repo := packages(t)
+	return startComposerOn(t, shippedConfig(t)+"\n", packages(t))
+}
+
+// startComposerOn adds the composer to a configuration, with one source.
+func startComposerOn(t *testing.T, config, repo string) (*process, *weldr) {
+	t.Helper()
 	sockets, err := os.MkdirTemp("", "weldr")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(sockets) })
 	socket := filepath.Join(sockets, "api.socket")
-	p := startServer(t, fmt.Sprintf(composer, socket, repo))
+	p := startWith(t, config+fmt.Sprintf(composer, socket, repo), t.TempDir())
 	return p, newWeldr(t, socket)
+}
+
+// What users of the composer name is not reached in a network that is denied.
+func TestComposesDoNotReachADeniedNetwork(t *testing.T) {
+	t.Parallel()
+	repo := packages(t)
+	_, w := startComposerOn(t, shippedDenying(t, "127.0.0.2/32"), repo)
+	files := http.FileServer(http.Dir(repo))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if rest, ok := strings.CutPrefix(r.URL.Path, "/away/"); ok {
+			http.Redirect(w, r, "http://127.0.0.2:9/"+rest, http.StatusFound)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+
+	w.must("POST", "projects/source/new", fmt.Sprintf(`{"id":"near","type":"yum-baseurl","url":%q}`, server.URL))
+	for name, body := range map[string]string{
+		"a source":                 `{"id":"x","type":"yum-baseurl","url":"http://127.0.0.2:9/"}`,
+		"a source that leads away": fmt.Sprintf(`{"id":"x","type":"yum-baseurl","url":"%s/away/"}`, server.URL),
+		"a proxy":                  fmt.Sprintf(`{"id":"x","type":"yum-baseurl","url":%q,"proxy":"http://127.0.0.2:9"}`, server.URL),
+		"a key":                    fmt.Sprintf(`{"id":"x","type":"yum-baseurl","url":%q,"check_gpg":true,"gpgkey_urls":["http://127.0.0.2:9/key"]}`, server.URL),
+	} {
+		if status, _, data := w.ask("POST", "projects/source/new", body); status != http.StatusBadRequest ||
+			!bytes.Contains(data, []byte(`"ProjectsError"`)) || !bytes.Contains(data, []byte("denied network 127.0.0.2/32")) {
+			t.Errorf("%s: %d %s", name, status, data)
+		}
+	}
+	if diff := cmp.Diff([]any{"base", "near"}, w.must("GET", "projects/source/list", "")["sources"]); diff != "" {
+		t.Errorf("sources: %s", diff)
+	}
+	w.must("POST", "blueprints/new", greeter+"[[repos.git]]\nrpmname = \"r\"\nrpmversion = \"1\"\nrpmrelease = \"1\"\nsummary = \"s\"\nrepo = \"http://127.0.0.2:9/r\"\nref = \"main\"\ndestination = \"/opt/r\"\n")
+	if status, _, data := w.ask("POST", "compose", `{"blueprint_name":"greeter","compose_type":"tar","branch":"master"}`); status != http.StatusBadRequest ||
+		!bytes.Contains(data, []byte(`"BuildFailed"`)) || !bytes.Contains(data, []byte("Failed to clone http://127.0.0.2:9/r: 127.0.0.2:9: the connection to 127.0.0.2 was refused")) {
+		t.Errorf("a repository of git: %d %s", status, data)
+	}
 }
 
 func packageNames(list any) (names []string) {

@@ -87,11 +87,29 @@ func (l *lockedBuffer) String() string {
 // It ends with the test.
 func startServer(t testing.TB, extra string) *process {
 	t.Helper()
+	return startWith(t, shippedConfig(t)+"\n"+extra, t.TempDir())
+}
+
+// shippedConfig is the configuration that everybody begins with.
+func shippedConfig(t testing.TB) string {
+	t.Helper()
 	shipped, err := os.ReadFile("../../../iib.hcl")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startWith(t, string(shipped)+"\n"+extra, t.TempDir())
+	return string(shipped)
+}
+
+// shippedDenying is the shipped configuration with a network that requests must
+// not lead to.
+func shippedDenying(t testing.TB, network string) string {
+	t.Helper()
+	const begin = "registry {\n"
+	before, after, ok := strings.Cut(shippedConfig(t), begin)
+	if !ok {
+		t.Fatalf("iib.hcl has no %s", begin)
+	}
+	return fmt.Sprintf("%s%s  denied_networks = [%q]\n%s\n", before, begin, network, after)
 }
 
 // startWith runs the engine with a configuration, on a data directory that may
@@ -271,12 +289,9 @@ func (p *process) wait(id any) map[string]any {
 // shippedWithout is the shipped configuration without one of its lines.
 func shippedWithout(t testing.TB, line string) string {
 	t.Helper()
-	shipped, err := os.ReadFile("../../../iib.hcl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	without := strings.Replace(string(shipped), line, "", 1)
-	if without == string(shipped) {
+	shipped := shippedConfig(t)
+	without := strings.Replace(shipped, line, "", 1)
+	if without == shipped {
 		t.Fatalf("iib.hcl has no %s", line)
 	}
 	return without + "\n"

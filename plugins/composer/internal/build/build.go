@@ -16,6 +16,7 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/compose"
 	"github.com/iib-engine/iib/plugins/composer/internal/customize"
 	"github.com/iib-engine/iib/plugins/composer/internal/dnf"
+	"github.com/iib-engine/iib/plugins/composer/internal/git"
 	"github.com/iib-engine/iib/plugins/composer/internal/gitrpm"
 	"github.com/iib-engine/iib/plugins/composer/internal/pack"
 	"github.com/iib-engine/iib/plugins/composer/internal/solve"
@@ -36,6 +37,8 @@ type Options struct {
 	// Config returns the content of config.toml, to be encoded as TOML. Nil
 	// describes the image's type alone.
 	Config func(*compose.Params) any
+	// Git is how repositories of a blueprint are reached.
+	Git git.Way
 	// Push also pushes images of type oci to the engine's registry.
 	Push bool
 	// TestTime is how long composes take that only pretend; 0 is 5 seconds.
@@ -232,7 +235,7 @@ func (r *run) fetch(ctx context.Context) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return sdk.Errorf(sdk.Internal, "prepare the workspace: %w", err)
 		}
-		made, err := gitrpm.Build(ctx, r.params.Repos, dir, r.path("git"), func(line string) { r.logf(ctx, "%s", line) })
+		made, err := gitrpm.Build(ctx, r.opts.Git, r.params.Repos, dir, r.path("git"), func(line string) { r.logf(ctx, "%s", line) })
 		if err != nil {
 			return err
 		}

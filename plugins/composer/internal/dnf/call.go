@@ -20,6 +20,9 @@ import (
 type question struct {
 	Do         string          `json:"do"`
 	Sources    []solve.Source  `json:"sources"`
+	Gateway    string          `json:"gateway"`
+	Passes     []pass          `json:"passes"` // one for each source
+	CAFile     string          `json:"ca_file,omitempty"`
 	Wishes     *solve.Wishes   `json:"wishes,omitempty"`
 	Globs      []string        `json:"globs,omitempty"`
 	Packages   []solve.Package `json:"packages,omitempty"`
@@ -34,6 +37,12 @@ type question struct {
 	ReleaseVer string `json:"releasever"`
 	Platform   string `json:"platform"`
 	MaxAge     int    `json:"max_age"`
+}
+
+// pass is what the helper shows to the gateway for one source.
+type pass struct {
+	User     string `json:"user"`
+	Password string `json:"password"`
 }
 
 // answer is the union of what the helper can answer.
@@ -73,8 +82,19 @@ type line struct {
 	Error  *struct {
 		Code    sdk.Code `json:"code"`
 		Message string   `json:"message"`
+		// Source is the ID of the one that is at fault, if that is known.
+		Source string `json:"source"`
 	} `json:"error"`
 }
+
+// refusal is an error of the helper.
+type refusal struct {
+	err    *sdk.Error
+	source string
+}
+
+func (r *refusal) Error() string { return r.err.Message }
+func (r *refusal) Unwrap() error { return r.err }
 
 // largest bounds an answer: all packages of a large distribution take some
 // tens of MiB.
@@ -95,6 +115,12 @@ func (s *Solver) call(ctx context.Context, q question, progress func(done, total
 	if q.Sources == nil {
 		q.Sources = []solve.Source{}
 	}
+	out, err := open(s.opts.Rule, q.Sources)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	q.Gateway, q.Passes, q.CAFile = out.Address(), out.shown(), s.opts.CAFile
 	scratch, err := os.MkdirTemp(s.opts.CacheDir, "call-")
 	if err != nil {
 		return nil, sdk.Errorf(sdk.Internal, "dnf: %w", err)
@@ -143,7 +169,7 @@ func (s *Solver) call(ctx context.Context, q question, progress func(done, total
 	got := <-answered
 	switch {
 	case got.err != nil:
-		return nil, got.err
+		return nil, out.explain(got.err)
 	case err != nil:
 		var failure *process.Failure
 		if errors.As(err, &failure) && failure.NoSpace() {
@@ -175,7 +201,7 @@ func listen(r io.Reader, progress func(done, total int64)) (*answer, error) {
 			if !code.Known() {
 				code = sdk.Internal
 			}
-			return nil, &sdk.Error{Code: code, Message: strings.TrimSpace(l.Error.Message)}
+			return nil, &refusal{&sdk.Error{Code: code, Message: strings.TrimSpace(l.Error.Message)}, l.Error.Source}
 		case l.Result != nil:
 			return l.Result, nil
 		case l.Progress != nil && progress != nil:

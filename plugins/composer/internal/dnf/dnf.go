@@ -15,6 +15,7 @@ import (
 
 	"github.com/iib-engine/iib/plugins/composer/internal/solve"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/denied"
 )
 
 // Python is where the interpreter is that distributions give the dnf module to.
@@ -38,6 +39,11 @@ type Options struct {
 	// Platform is the platform ID that module streams are judged by, such as
 	// "platform:el9". Usually empty.
 	Platform string
+	// Rule tells where sources must not lead; nil denies nothing.
+	Rule denied.Rule
+	// CAFile has the authorities to trust for sources without a file of their
+	// own; empty means the system's.
+	CAFile string
 	// Timeout bounds one call; 0 is 10 minutes, and 2 hours for Download.
 	Timeout time.Duration
 }

@@ -105,9 +105,13 @@ class Session:
             repo.baseurl = [url]
         repo.name = source["id"]
         repo.sslverify = bool(source.get("check_ssl"))
+        repo.sslcacert = source.get("ca_file") or self.ask.get("ca_file") or ""
+        repo.sslclientcert, repo.sslclientkey = source.get("cert_file") or "", source.get("key_file") or ""
         repo.gpgcheck = repo.repo_gpgcheck = False
-        if source.get("proxy"):
-            repo.proxy = source["proxy"]
+        # The way out, to the source's own proxy as well. Nothing else is asked
+        # for names or connected to.
+        repo.proxy, repo.proxy_auth_method = self.ask["gateway"], "basic"
+        repo.proxy_username, repo.proxy_password = self.ask["passes"][n]["user"], self.ask["passes"][n]["password"]
         repo.priority = source.get("priority") or 99
         repo.skip_if_unavailable = False
         repo.metadata_expire = self.ask["max_age"]
@@ -140,13 +144,28 @@ class Session:
                 with self.lock(repo.id, fcntl.LOCK_EX):
                     if self.ask.get("fresh"):
                         repo._repo.expire()
-                    repo.load()
+                    self.load_one(repo)
             with contextlib.ExitStack() as locks:
                 for repo in repos:
                     locks.enter_context(self.lock(repo.id, fcntl.LOCK_SH))
                 self.base.fill_sack(load_system_repo=False)
         except dnf.exceptions.RepoError as e:
             raise Refusal("unavailable", self.named(str(e)))
+
+    def load_one(self, repo):
+        source = self.by_id[repo.id][1]
+        # All that dnf's error says is that all mirrors were tried.
+        reasons = []
+        repo._md_pload._mirror_failure_cb = lambda data, reason, *rest: reasons.append(reason)
+        try:
+            repo.load()
+        except dnf.exceptions.RepoError as e:
+            raise Refusal("unavailable", self.named(": ".join([str(e)] + reasons[-1:])), source["id"])
+        # No proxy is asked for these. A server must not lead us to them.
+        files = [m for m in repo._repo.getMirrors() if m.startswith(("file:", "/"))]
+        if files and not source["url"].startswith("file:"):
+            raise Refusal("invalid", "source %s: its list of mirrors names files of this host (%s), which only a source with a file: address may do"
+                          % (source["id"], files[0]), source["id"])
 
     @contextlib.contextmanager
     def lock(self, name, how):
@@ -457,7 +476,7 @@ def fetch(session, source, url, path):
             if os.fstat(f.fileno()).st_size > 8 << 20:
                 raise Refusal("invalid", "source %s: %s is too large for a key" % (source["id"], url))
     except RuntimeError as e:
-        raise Refusal("unavailable", "source %s: the key %s cannot be loaded: %s" % (source["id"], url, session.named(str(e))))
+        raise Refusal("unavailable", "source %s: the key %s cannot be loaded: %s" % (source["id"], url, session.named(str(e))), source["id"])
 
 
 def rpmkeys(ring, *args):
@@ -490,7 +509,7 @@ def main():
 try:
     say(result=main())
 except Refusal as e:
-    say(error={"code": e.code, "message": e.message})
+    say(error={"code": e.code, "message": e.message, "source": e.source or ""})
 except OSError as e:
     say(error={"code": "internal", "message": str(e)})
 except (dnf.exceptions.Error, libdnf.error.Error, RuntimeError) as e:

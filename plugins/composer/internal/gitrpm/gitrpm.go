@@ -21,6 +21,7 @@ import (
 	"unicode"
 
 	"github.com/iib-engine/iib/plugins/composer/internal/compose"
+	"github.com/iib-engine/iib/plugins/composer/internal/git"
 	"github.com/iib-engine/iib/plugins/composer/internal/process"
 	"github.com/iib-engine/iib/plugins/composer/internal/solve"
 	"github.com/iib-engine/iib/sdk"
@@ -41,7 +42,7 @@ var (
 // Build makes an RPM of each and the repository's metadata in dir, which must
 // be empty; work is an empty directory for what is left over. log gets what the
 // programs say.
-func Build(ctx context.Context, repos []compose.Repo, dir, work string, log func(string)) ([]solve.Package, error) {
+func Build(ctx context.Context, way git.Way, repos []compose.Repo, dir, work string, log func(string)) ([]solve.Package, error) {
 	var packages []solve.Package
 	for i, r := range repos {
 		if err := check(r); err != nil {
@@ -51,14 +52,14 @@ func Build(ctx context.Context, repos []compose.Repo, dir, work string, log func
 		if err := os.MkdirAll(top, 0o700); err != nil {
 			return nil, sdk.Errorf(sdk.Internal, "repos.git: %w", err)
 		}
-		p := &packer{Repo: r, top: top, dir: dir, log: log}
+		p := &packer{Repo: r, way: way, top: top, dir: dir, log: log}
 		if err := p.pack(ctx); err != nil {
 			return nil, err
 		}
 		packages = append(packages, solve.Package{Name: r.RPMName, Version: r.RPMVersion, Release: r.RPMRelease, Arch: "noarch"})
 	}
 	p := &packer{top: work, log: log}
-	if err := p.run(ctx, "createrepo_c", nil, "--quiet", dir); err != nil {
+	if err := p.run(ctx, process.Command{Program: "createrepo_c", Args: []string{"--quiet", dir}, Dir: work}); err != nil {
 		return nil, sdk.Errorf(sdk.CodeOf(err), "repos.git: make a repository of the packages: %w", err)
 	}
 	return packages, nil
@@ -96,14 +97,16 @@ func check(r compose.Repo) error {
 // packer makes one RPM below top.
 type packer struct {
 	compose.Repo
+	way      git.Way
 	top, dir string
 	log      func(string)
 }
 
-func (p *packer) run(ctx context.Context, program string, env []string, args ...string) error {
-	lines := &process.Lines{Each: func(line string) { p.log(program + ": " + line) }}
+// run logs what a program says.
+func (p *packer) run(ctx context.Context, command process.Command) error {
+	lines := &process.Lines{Each: func(line string) { p.log(command.Program + ": " + line) }}
 	defer lines.Flush()
-	command := process.Command{Program: program, Args: args, Dir: p.top, Env: env, Stdout: lines, Stderr: lines}
+	command.Stdout, command.Stderr = lines, lines
 	return command.Run(ctx)
 }
 
@@ -122,56 +125,30 @@ func (p *packer) pack(ctx context.Context) error {
 	return os.RemoveAll(p.top)
 }
 
-// gitSettings keep git from asking anybody and from running what an address
-// names, and make the archive the same each time.
-const gitSettings = `[safe]
-	directory = *
-[protocol]
-	allow = never
-[protocol "file"]
-	allow = always
-[protocol "git"]
-	allow = always
-[protocol "http"]
-	allow = always
-[protocol "https"]
-	allow = always
-[protocol "ssh"]
-	allow = always
-[credential]
-	helper =
-[tar]
-	umask = 0022
-[core]
-	hooksPath = /dev/null
-	fsmonitor = false
-`
-
 // archive writes the pinned commit as a tar, and returns its time.
 func (p *packer) archive(ctx context.Context, to string) (time.Time, error) {
-	config := filepath.Join(p.top, "gitconfig")
-	if err := os.WriteFile(config, []byte(gitSettings), 0o600); err != nil {
-		return time.Time{}, sdk.Errorf(sdk.Internal, "repos.git: %w", err)
+	g, err := p.way.Open(p.top, p.Repo.Repo)
+	if err != nil {
+		return time.Time{}, sdk.Errorf(sdk.CodeOf(err), "Failed to clone %s: %v", p.Repo.Repo, err)
 	}
-	env := []string{
-		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + config, "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=/bin/false", "GIT_SSH_COMMAND=ssh -oBatchMode=yes",
-	}
+	defer g.Close()
 	clone := filepath.Join(p.top, "clone")
-	git := func(args ...string) error { return p.run(ctx, "git", env, args...) }
-	if err := git("clone", "--quiet", "--bare", "--template=", "--", p.Repo.Repo, clone); err != nil {
-		return time.Time{}, p.failed(ctx, err, "Failed to clone %s", p.Repo.Repo)
+	run := func(args ...string) error { return p.run(ctx, g.Command(args...)) }
+	if err := run("clone", "--quiet", "--bare", "--template=", "--", g.Address, clone); err != nil {
+		return time.Time{}, p.failed(ctx, g, err, "Failed to clone %s", p.Repo.Repo)
 	}
-	if git("-C", clone, "cat-file", "-e", p.Commit+"^{commit}") != nil {
+	if run("-C", clone, "cat-file", "-e", p.Commit+"^{commit}") != nil {
 		// The ref has moved, so that nothing leads to the commit any more.
-		if err := git("-C", clone, "fetch", "--quiet", "origin", p.Commit); err != nil {
-			return time.Time{}, p.failed(ctx, err, "Failed to archive %s from ref %q: the commit %s that it was is gone", p.Repo.Repo, p.Ref, p.Commit)
+		if err := run("-C", clone, "fetch", "--quiet", "origin", p.Commit); err != nil {
+			return time.Time{}, p.failed(ctx, g, err, "Failed to archive %s from ref %q: the commit %s that it was is gone", p.Repo.Repo, p.Ref, p.Commit)
 		}
 	}
-	if err := git("-C", clone, "archive", "--format=tar", "--output="+to, p.Commit); err != nil {
-		return time.Time{}, p.failed(ctx, err, "Failed to archive %s from ref %q", p.Repo.Repo, p.Ref)
+	if err := run("-C", clone, "archive", "--format=tar", "--output="+to, p.Commit); err != nil {
+		return time.Time{}, p.failed(ctx, g, err, "Failed to archive %s from ref %q", p.Repo.Repo, p.Ref)
 	}
 	var out bytes.Buffer
-	command := process.Command{Program: "git", Args: []string{"-C", clone, "show", "-s", "--format=%ct", p.Commit}, Dir: p.top, Env: env, Stdout: &out}
+	command := g.Command("-C", clone, "show", "-s", "--format=%ct", p.Commit)
+	command.Stdout = &out
 	if err := command.Run(ctx); err != nil {
 		return time.Time{}, err
 	}
@@ -182,9 +159,12 @@ func (p *packer) archive(ctx context.Context, to string) (time.Time, error) {
 	return time.Unix(seconds, 0).UTC(), os.RemoveAll(clone)
 }
 
-func (p *packer) failed(ctx context.Context, err error, format string, args ...any) error {
+func (p *packer) failed(ctx context.Context, g *git.Git, err error, format string, args ...any) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if fault := g.Fault(); fault != nil {
+		return sdk.Errorf(sdk.Invalid, "%s: %v", fmt.Sprintf(format, args...), fault)
 	}
 	var failure *process.Failure
 	if !errors.As(err, &failure) {
@@ -290,7 +270,9 @@ func (p *packer) rpmbuild(ctx context.Context, when time.Time) error {
 	} {
 		args = append(args, "--define", d)
 	}
-	return p.run(ctx, "rpmbuild", []string{fmt.Sprintf("SOURCE_DATE_EPOCH=%d", when.Unix())}, append(args, at)...)
+	return p.run(ctx, process.Command{
+		Program: "rpmbuild", Args: append(args, at), Dir: p.top, Env: []string{fmt.Sprintf("SOURCE_DATE_EPOCH=%d", when.Unix())},
+	})
 }
 
 // files are what the package owns: the destination with all below it. The root

@@ -1,6 +1,8 @@
 package rpmtest
 
 import (
+	"crypto/tls"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -75,10 +77,13 @@ type Server struct {
 }
 
 // Serve starts a server.
-func Serve(t testing.TB, dir string) *Server {
+func Serve(t testing.TB, dir string) *Server { return ServeTLS(t, dir, nil) }
+
+// ServeTLS starts a server with TLS, unless config is nil.
+func ServeTLS(t testing.TB, dir string, config *tls.Config) *Server {
 	s := &Server{gets: make(map[string]int), held: make(chan struct{}, 1)}
 	files := http.FileServer(http.Dir(dir))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		gone, hold := s.gone, s.hold
 		s.gets[r.URL.Path]++
@@ -100,6 +105,12 @@ func Serve(t testing.TB, dir string) *Server {
 		}
 		files.ServeHTTP(w, r)
 	}))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	if server.TLS = config; config != nil {
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
 	t.Cleanup(server.Close)
 	s.URL = server.URL
 	return s

@@ -32,8 +32,13 @@ type Source struct {
 	// Priority decides between sources that have the same package: the lowest
 	// wins. 0 is the default, 99.
 	Priority int `json:"priority,omitempty"`
-	// System marks a source of the host's configuration.
+	// System marks a source of the host's configuration. The places that it
+	// names are reached even in networks that are denied to others.
 	System bool `json:"system,omitempty"`
+	// The files that the configuration of the system gives for TLS.
+	CAFile   string `json:"ca_file,omitempty"`
+	CertFile string `json:"cert_file,omitempty"`
+	KeyFile  string `json:"key_file,omitempty"`
 }
 
 // Package is one build of a package.

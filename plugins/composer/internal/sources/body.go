@@ -125,7 +125,7 @@ func decode(table map[string]any, version int) (solve.Source, error) {
 	if s.URL != "" && !isURL(s.URL) {
 		problems = append(problems, "'url' must be an address of http, https or file.")
 	}
-	if s.Proxy != "" && !isURL(s.Proxy) {
+	if s.Proxy != "" && (!isURL(s.Proxy) || strings.HasPrefix(s.Proxy, "file:")) {
 		problems = append(problems, "'proxy' must be an address of http or https.")
 	}
 	for _, key := range s.GPGKeyURLs {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/iib-engine/iib/plugins/composer/internal/compose"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/clienttls"
 	"github.com/iib-engine/iib/sdk/sdktest"
 )
 
@@ -179,6 +180,13 @@ func TestSettings(t *testing.T) {
 		"a source of no type":         {func(s *Settings) { s.Sources = []SourceSettings{{ID: "a", URL: "http://h/", Type: "x"}} }, "source"},
 		"a source with a bad name":    {func(s *Settings) { s.Sources = []SourceSettings{{ID: "a/b", URL: "http://h/"}} }, "source"},
 		"a source with a bad proxy":   {func(s *Settings) { s.Sources = []SourceSettings{{ID: "a", URL: "http://h/", Proxy: "x"}} }, "source"},
+		"a source with a file as its proxy": {func(s *Settings) {
+			s.Sources = []SourceSettings{{ID: "a", URL: "http://h/", Proxy: "file:///x"}}
+		}, "source"},
+		"a source with a certificate and no key": {func(s *Settings) {
+			s.Sources = []SourceSettings{{ID: "a", URL: "http://h/", Files: clienttls.Files{Cert: "/c"}}}
+		}, "source"},
+		"authorities in a file of no place": {func(s *Settings) { s.CA = "ca.pem" }, "ca_file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := defaultSettings()

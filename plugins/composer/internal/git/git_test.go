@@ -110,12 +110,7 @@ func clone(t *testing.T, way git.Way, repo string) (failure error, fault *sdk.Er
 }
 
 func TestClone(t *testing.T) {
-	rpmtest.Need(t, "git", "ssh")
-	for _, program := range []string{"git-http-backend", "git-daemon"} {
-		if _, err := os.Stat(programs + program); err != nil {
-			t.Skipf("git has no %s here", program)
-		}
-	}
+	rpmtest.Need(t, "git", "ssh", programs+"git-http-backend", programs+"git-daemon")
 	root := origin(t)
 	var plain *httptest.Server
 	plain = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -18,24 +18,27 @@ type Limits struct {
 	// It is sampled: a process that has more is ended soon. Go plugins are
 	// told, and collect garbage harder before they get there.
 	Memory int64
-	// CPUTime is for the life of the process, in whole seconds, rounded up. A
-	// process that has used more is ended.
+	// CPUTime is for the life of the process. It is sampled: a process that has
+	// used more is ended soon.
 	CPUTime time.Duration
 	// OpenFiles is the number of descriptors; beyond it calls fail.
 	OpenFiles int
 }
 
 const (
-	// memorySample is how often a process with a memory limit is looked at.
-	memorySample = 200 * time.Millisecond
+	// sample is how often a process with a limit is looked at.
+	sample = 200 * time.Millisecond
 	// memorySlack is what the kernel lets a process have beyond its memory
 	// limit between two looks. It must cover what is reserved and not used,
 	// which is 150 MB in a Go program that does nothing.
 	memorySlack = 1 << 30
 )
 
+// cpuSeconds is what the kernel lets a process use, and each that it starts. It
+// counts in ticks, which on a busy machine can be far ahead of the time that was
+// used.
 func (l Limits) cpuSeconds() uint64 {
-	return uint64((l.CPUTime + time.Second - 1) / time.Second)
+	return uint64((2*l.CPUTime + time.Second - 1) / time.Second)
 }
 
 // environment tells a Go program's garbage collector of the memory limit.
@@ -69,13 +72,13 @@ func (l Limits) impose(pid int) error {
 	return nil
 }
 
-// watchMemory ends the process when it has more than it may.
-func (p *process) watchMemory() {
-	most := p.command.Limits.Memory
-	if most <= 0 {
+// watch ends the process when it has more than it may.
+func (p *process) watch() {
+	limits := p.command.Limits
+	if limits.Memory <= 0 && limits.CPUTime <= 0 {
 		return
 	}
-	ticker := time.NewTicker(memorySample)
+	ticker := time.NewTicker(sample)
 	defer ticker.Stop()
 	for {
 		select {
@@ -83,12 +86,40 @@ func (p *process) watchMemory() {
 			return
 		case <-ticker.C:
 		}
-		if has := memoryOf(p.cmd.Process.Pid); has > most {
-			p.tell(func(s *story) { s.excess = fmt.Sprintf("it had %d MiB of memory and may have %d", has>>20, most>>20) })
+		if excess := limits.excess(p.cmd.Process.Pid); excess != "" {
+			p.tell(func(s *story) { s.excess = excess })
 			p.kill()
 			return
 		}
 	}
+}
+
+// excess tells which limit a process has passed, and what to do about it.
+func (l Limits) excess(pid int) string {
+	const advice = "if it needs that much, raise %s in the limits of its block"
+	if l.Memory > 0 {
+		if has := memoryOf(pid); has > l.Memory {
+			return fmt.Sprintf("it had %d MiB of memory and may have %d: "+advice, has>>20, l.Memory>>20, "memory")
+		}
+	}
+	if l.CPUTime > 0 {
+		if used := cpuTimeOf(pid); used > l.CPUTime {
+			return fmt.Sprintf("it has used %v of processor time and may have %v: "+advice, used.Round(time.Millisecond), l.CPUTime, "cpu_time")
+		}
+	}
+	return ""
+}
+
+// cpuTimeOf returns the processor time that a process has used; 0 if it cannot
+// be known.
+func cpuTimeOf(pid int) time.Duration {
+	var used unix.Timespec
+	// The number of a process's clock is what clock_getcpuclockid(3) makes of it:
+	// CPUCLOCK_SCHED, which counts no ticks, is 2.
+	if unix.ClockGettime(int32(^pid<<3|2), &used) != nil {
+		return 0
+	}
+	return time.Duration(used.Nano())
 }
 
 // memoryOf returns a process's resident memory that no file backs; 0 if it
@@ -119,15 +150,8 @@ func (p *process) ending(err error) error {
 	}
 	var known story
 	p.tell(func(s *story) { known = *s })
-	limit := p.command.Limits.CPUTime
-	// The kernel ends a process by a count that is a little ahead of the one that
-	// it tells afterwards.
-	almost := limit - limit/20
-	switch used := state.UserTime() + state.SystemTime(); {
-	case known.excess != "":
+	if known.excess != "" {
 		return fmt.Errorf("%s; %s", state, known.excess)
-	case limit > 0 && used >= almost:
-		return fmt.Errorf("%s; it has used %v of processor time and may have %v", state, used.Round(time.Millisecond), limit)
 	}
 	return fmt.Errorf("%s", state)
 }

@@ -23,7 +23,7 @@ func TestLimits(t *testing.T) {
 	})
 	t.Run("end a process that has used too much time", func(t *testing.T) {
 		c := command(t, "")
-		c.Limits.CPUTime = 500 * time.Millisecond // a second, that is
+		c.Limits.CPUTime = 500 * time.Millisecond
 		p := launched(t, c)
 		if _, err := ask(t.Context(), p, "spin"); sdk.CodeOf(err) != sdk.Unavailable {
 			t.Errorf("got %v", err)

@@ -136,7 +136,7 @@ func (p *process) admit() error {
 	if err := p.command.Limits.impose(p.cmd.Process.Pid); err != nil {
 		return sdk.Errorf(sdk.Internal, "%v", err)
 	}
-	go p.watchMemory()
+	go p.watch()
 	return nil
 }
 

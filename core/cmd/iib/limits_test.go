@@ -9,7 +9,8 @@ import (
 )
 
 // A plugin that passes a limit of its block is stopped, and the request, the list
-// of plugins and the log of the engine name the limit.
+// of plugins and the log of the engine name the limit. The next request finds it
+// running again.
 func TestAPluginThatPassesALimit(t *testing.T) {
 	t.Parallel()
 	p := startWith(t, impatient(t)+
@@ -20,8 +21,8 @@ func TestAPluginThatPassesALimit(t *testing.T) {
 		ends bool
 	}{
 		{"files", []string{"too many open files"}, false},
-		{"memory", []string{"plugin actor-greedy ended during the call", "MiB of memory and may have 300"}, true},
-		{"time", []string{"plugin actor-greedy ended during the call", "of processor time and may have 5s"}, true},
+		{"memory", []string{"plugin actor-greedy ended during the call", "raise memory in the limits", "MiB of memory and may have 300"}, true},
+		{"time", []string{"plugin actor-greedy ended during the call", "raise cpu_time in the limits", "of processor time and may have 5s"}, true},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			p.awaitPlugins()
@@ -47,6 +48,11 @@ func TestAPluginThatPassesALimit(t *testing.T) {
 			}
 			if !strings.Contains(p.stderr.String(), last) {
 				t.Errorf("the engine's log lacks %q", last)
+			}
+			p.awaitPlugins()
+			_, answer = p.post("/api/v1/builds/take", map[string]string{"What": "nothing"})
+			if build := p.wait(answer["id"]); build["state"] != "complete" {
+				t.Errorf("the next request: %v", build["state_reason"])
 			}
 		})
 	}
@@ -75,7 +81,7 @@ func lastError(t *testing.T, list []byte, name string) string {
 // What a request names is not reached in a network that is denied.
 func TestARequestDoesNotReachADeniedNetwork(t *testing.T) {
 	t.Parallel()
-	p := startWith(t, strings.Replace(shippedWithout(t, "#   check it:    bin/iib validate iib.hcl\n"), "registry {\n", "registry {\n  denied_networks = [\"127.0.0.2/32\"]\n", 1), t.TempDir())
+	p := startWith(t, shippedDenying(t, "127.0.0.2/32"), t.TempDir())
 	r := newReleases(t, p)
 	for name, body := range map[string]map[string]any{
 		"the index":  {"bundles": []string{"127.0.0.2:9/a/b:v1"}, "from_index": "127.0.0.2:9/a/index:v1", "binary_image": r.base},

@@ -84,6 +84,8 @@ func (greedy) Handle(_ context.Context, job *sdk.Job) error {
 	var files []*os.File
 	for {
 		switch p.What {
+		case "nothing":
+			return nil
 		case "memory":
 			memory = append(memory, bytes.Repeat([]byte("x"), 1<<20))
 		case "files":

@@ -32,6 +32,7 @@ var rules = []struct {
 	{"sdk/catalog", []string{"sdk", "sdk/image", "sdk/bundle", "sdk/catalog"}, true, "catalogs know bundles and images"},
 	{"sdk/index", []string{"sdk", "sdk/params", "sdk/image", "sdk/bundle", "sdk/catalog", "sdk/index"}, true, "indexes stand on the three libraries"},
 	{"sdk", nil, false, "the vocabulary needs nothing, so that a small plugin stays small"},
+	{"plugins/composer/internal/rpmtest", []string{"sdk/child", "sdk/clienttls", "sdk/sdktest/"}, true, "a test kit knows other test kits"},
 	{"plugins/", []string{"sdk", "sdk/serve", "sdk/params", "sdk/child", "sdk/clienttls", "sdk/denied", "sdk/printed", "sdk/image", "sdk/bundle", "sdk/catalog", "sdk/index"}, true, "plugins know the SDK and never core or each other"},
 	{"core/cmd/iib", []string{"core", "core/", "sdk", "sdk/host"}, true, "main wires and never links a plugin"},
 	{"core/plugin", []string{"core", "sdk", "sdk/host"}, true, "the roster alone opens core's door to plugins"},

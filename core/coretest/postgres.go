@@ -21,6 +21,7 @@ import (
 
 	"github.com/iib-engine/iib/sdk/child"
 	"github.com/iib-engine/iib/sdk/sdktest/loopback"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // Postgres is a PostgreSQL server of a test's own, on a free loopback port,
@@ -45,10 +46,7 @@ func StartPostgres(t testing.TB) *Postgres {
 	t.Helper()
 	bin, err := postgresPrograms()
 	if err != nil {
-		if os.Getenv("IIB_REQUIRE_REAL") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		real.Missing(t, "%v", err)
 	}
 	p := &Postgres{t: t, bin: bin, password: rand.Text(), attr: new(syscall.SysProcAttr)}
 	p.makeDir()

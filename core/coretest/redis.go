@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/iib-engine/iib/sdk/child"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // Redis is a Redis server of a test's own. It listens on a unix socket in a
@@ -35,13 +36,7 @@ func StartRedis(t testing.TB) (url string) {
 // is not installed the test is skipped, or fails if IIB_REQUIRE_REAL is 1.
 func NewRedis(t testing.TB) *Redis {
 	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		if os.Getenv("IIB_REQUIRE_REAL") == "1" {
-			t.Fatal("Redis is not installed here: there is no program redis-server in PATH")
-		}
-		t.Skip("Redis is not installed here: there is no program redis-server in PATH")
-	}
+	program := real.Program(t, "redis-server")
 	// A socket's address must be short, which a test's directory need not be.
 	dir, err := os.MkdirTemp("", "iib-redis-")
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/host"
 	"github.com/iib-engine/iib/sdk/sdktest"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // pythonNotifier builds the notifier in Python, or skips the test.
@@ -26,10 +27,7 @@ func pythonNotifier(t *testing.T) string {
 			"/usr/bin/python3", "-c", "import grpc, google.protobuf, cryptography"},
 	} {
 		if err := exec.Command(check[0], check[1:]...).Run(); err != nil {
-			if os.Getenv("IIB_REQUIRE_REAL") == "1" {
-				t.Fatalf("%s, and IIB_REQUIRE_REAL is 1", what)
-			}
-			t.Skip(what)
+			real.Missing(t, "%s", what)
 		}
 	}
 	path := filepath.Join(bin, "python-notifier")

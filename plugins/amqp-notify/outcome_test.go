@@ -13,13 +13,14 @@ import (
 	"github.com/iib-engine/iib/sdk/sdktest"
 	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 	"github.com/iib-engine/iib/sdk/sdktest/rabbitmq"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // protonPeer runs a peer on Qpid Proton, and returns its URL and what it
 // prints: the target of each message.
 func protonPeer(t *testing.T) (url string, targets <-chan string) {
 	t.Helper()
-	rabbitmq.NeedProton(t)
+	real.Need(t, "python3-proton")
 	address := loopback.Address(t)
 	output, its, err := os.Pipe()
 	if err != nil {

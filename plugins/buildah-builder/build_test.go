@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -25,6 +24,7 @@ import (
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/image"
 	"github.com/iib-engine/iib/sdk/sdktest"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // newTool returns a builder whose buildah works here, and skips the test where
@@ -34,22 +34,13 @@ func newTool(t *testing.T) *builder {
 	b := newBuilder()
 	b.StorageDriver = "vfs"
 	b.StorageDir = t.TempDir()
-	missing := func(why string) {
-		t.Helper()
-		if os.Getenv("IIB_REQUIRE_REAL") == "1" {
-			t.Fatal(why + ", and IIB_REQUIRE_REAL is 1")
-		}
-		t.Skip(why)
-	}
-	if _, err := exec.LookPath(b.Program); err != nil {
-		missing("buildah is not installed (Debian package buildah)")
-	}
+	real.Need(t, b.Program)
 	tool, err := b.tool(&sdk.BuildSpec{}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := tool.run(t.Context(), local, "from", "--quiet", "--name", "trial", "scratch"); err != nil {
-		missing("buildah does not work for this user: " + err.Error())
+		real.Missing(t, "buildah does not work for this user: %v", err)
 	}
 	if err := tool.run(t.Context(), local, "rm", "trial"); err != nil {
 		t.Fatal(err)

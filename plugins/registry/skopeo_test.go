@@ -17,19 +17,14 @@ import (
 
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/sdktest"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // skopeo returns a function that runs Debian's client, which has to succeed,
 // and one that has to fail. It skips the test where the program is missing.
 func skopeo(t *testing.T) (run, refused func(arguments ...string) string) {
 	t.Helper()
-	program, err := exec.LookPath("skopeo")
-	if err != nil {
-		if os.Getenv("IIB_REQUIRE_REAL") == "1" {
-			t.Fatal("skopeo is not installed, and IIB_REQUIRE_REAL is 1")
-		}
-		t.Skip("skopeo is not installed (Debian package skopeo)")
-	}
+	program := real.Program(t, "skopeo")
 	policy := filepath.Join(t.TempDir(), "policy.json")
 	if err := os.WriteFile(policy, []byte(`{"default": [{"type": "insecureAcceptAnything"}]}`), 0o600); err != nil {
 		t.Fatal(err)

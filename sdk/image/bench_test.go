@@ -10,6 +10,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/sdktest/distribution"
 )
 
 // catalogEntries look like a file-based catalog: many packages of JSON that
@@ -117,7 +118,7 @@ func BenchmarkReadFileWarm(b *testing.B) {
 func BenchmarkBuildFourArches(b *testing.B) {
 	for name, host := range map[string]func() string{
 		"in memory":       func() string { return newTestRegistry(b).host },
-		"docker-registry": func() string { return dockerRegistry(b) },
+		"docker-registry": func() string { return distribution.Start(b) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			r := &testRegistry{host: host()}

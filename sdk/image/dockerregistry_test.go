@@ -4,92 +4,18 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/iib-engine/iib/sdk"
-	"github.com/iib-engine/iib/sdk/sdktest/loopback"
+	"github.com/iib-engine/iib/sdk/sdktest/distribution"
 )
 
-// dockerRegistry starts Debian's docker-registry, which checks what it is given
-// and races as real ones do, and returns its host. It skips the test where the
-// program is missing, unless IIB_REQUIRE_REAL is 1.
-func dockerRegistry(t testing.TB) string {
-	t.Helper()
-	program, err := exec.LookPath("docker-registry")
-	if err != nil {
-		if os.Getenv("IIB_REQUIRE_REAL") == "1" {
-			t.Fatal("docker-registry is not installed, and IIB_REQUIRE_REAL is 1")
-		}
-		t.Skip("docker-registry is not installed (Debian package docker-registry)")
-	}
-	dir := t.TempDir()
-	for range 5 {
-		if host, ok := startDockerRegistry(t, program, dir); ok {
-			return host
-		}
-	}
-	t.Fatal("docker-registry found no free port")
-	return ""
-}
-
-func startDockerRegistry(t testing.TB, program, dir string) (host string, ok bool) {
-	t.Helper()
-	host = loopback.Address(t)
-	config := filepath.Join(dir, "config.yml")
-	err := os.WriteFile(config, fmt.Appendf(nil, `version: 0.1
-log: {level: error, accesslog: {disabled: true}}
-storage:
-  delete: {enabled: true}
-  filesystem: {rootdirectory: %q}
-http: {addr: %q}
-`, filepath.Join(dir, "storage"), host), 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "serve", config)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait()
-		close(ended)
-	}()
-	stop := func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-ended
-	}
-	deadline := time.After(20 * time.Second)
-	for {
-		resp, err := http.Get("http://" + host + "/v2/")
-		if err == nil {
-			resp.Body.Close()
-			t.Cleanup(stop)
-			return host, true
-		}
-		select {
-		case <-ended:
-			return "", false
-		case <-deadline:
-			stop()
-			t.Fatalf("docker-registry does not answer: %v", err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
 func TestDockerRegistry(t *testing.T) {
-	host := dockerRegistry(t)
+	host := distribution.Start(t)
 	r := &testRegistry{host: host}
 	ctx := background(t)
 	images := make(map[string]v1.Image)

@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // composer is the block that switches the composer on, with a socket of its
@@ -77,7 +79,7 @@ Says hello.
 // packages makes the RPM repository of a tiny distribution.
 func packages(t testing.TB) string {
 	t.Helper()
-	need(t, "rpmbuild", "createrepo_c", "python3-dnf")
+	real.Need(t, "rpmbuild", "createrepo_c", "python3-dnf")
 	dir := t.TempDir()
 	top := t.TempDir()
 	file := filepath.Join(top, "tiny.spec")
@@ -301,7 +303,7 @@ func (w *weldr) image(id string) []byte {
 }
 
 func TestComposerMakesImages(t *testing.T) {
-	need(t, "xz")
+	real.Need(t, "xz")
 	p, w := startComposer(t)
 	w.must("POST", "blueprints/new", greeter)
 	start := func(kind, query string) string {
@@ -388,7 +390,7 @@ func TestComposerMakesImages(t *testing.T) {
 		}
 	})
 	t.Run("a disk with a package made of git stays sparse", func(t *testing.T) {
-		need(t, "git", "mkfs.ext4", "sfdisk")
+		real.Need(t, "git", "mkfs.ext4", "sfdisk")
 		origin := t.TempDir()
 		if err := os.WriteFile(filepath.Join(origin, "motd"), []byte("welcome"), 0o644); err != nil {
 			t.Fatal(err)

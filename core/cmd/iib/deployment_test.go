@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // exampleDir is where the files are that show how the engine is run.
@@ -64,7 +66,7 @@ func TestUnitsOfSystemd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	need(t, "systemd-analyze")
+	real.Need(t, "systemd-analyze")
 	for _, name := range []string{"iib.service", "iib-worker@1.service"} {
 		command := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", filepath.Join(dir, name))
 		if out, err := command.CombinedOutput(); err != nil || strings.Contains(string(out), dir) {

@@ -14,25 +14,8 @@ import (
 
 	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/core/store"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
-
-// smallDisk mounts a file system of so many bytes, which root alone can do.
-func smallDisk(t *testing.T, bytes int) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
-		if os.Geteuid() == 0 && os.Getenv("IIB_REQUIRE_REAL") == "1" {
-			t.Fatalf("mount a tmpfs: %v", err)
-		}
-		t.Skipf("a small disk cannot be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
 
 // fill leaves so many bytes of a disk free, and returns how to free the rest.
 func fill(t *testing.T, dir string, left uint64) (empty func()) {
@@ -68,7 +51,7 @@ func fill(t *testing.T, dir string, left uint64) (empty func()) {
 // database and the index are whole.
 func TestAFullDisk(t *testing.T) {
 	t.Parallel()
-	dir := smallDisk(t, 128<<20)
+	dir := real.Disk(t, 128<<20)
 	p := startWith(t, shippedWithout(t, "#   check it:    bin/iib validate iib.hcl\n"), dir)
 	r := newReleases(t, p)
 	index := r.emptyIndex("index:v4.14", fileBased, false)

@@ -31,6 +31,7 @@ import (
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/clienttls/tlstest"
 	"github.com/iib-engine/iib/sdk/sdktest/loopback"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // examinee is who the doctor looks at: a configuration, its environment, and a
@@ -492,7 +493,7 @@ func TestTheDoctorStartsPlugins(t *testing.T) {
 func TestTheDoctorLooksAtDisks(t *testing.T) {
 	t.Parallel()
 	p := newExaminee(t, ownRegistryBlock)
-	p.dataDir = smallDisk(t, 64<<20)
+	p.dataDir = real.Disk(t, 64<<20)
 	r := p.examine()
 	p.wants(r, levelWrong, "disk", "data directory "+p.dataDir, "64 MiB are free, and 1024 are needed", "make room")
 	p.alone(r, "disk")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/iib-engine/iib/sdk/sdktest/distribution"
 	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
@@ -21,7 +22,7 @@ func TestPackagesAreKeptInAnotherRegistry(t *testing.T) {
 	archive := zipOf(t, files)
 	team := basicAuth("team+ci", "not so secret 1")
 	for name, start := range map[string]func(t *testing.T) string{
-		"docker-registry": func(t *testing.T) string { return "http://" + plainRegistry(t) },
+		"docker-registry": func(t *testing.T) string { return "http://" + distribution.Start(t) },
 		"another engine":  func(t *testing.T) string { return startWith(t, keepsPackages(t), t.TempDir()).url },
 	} {
 		t.Run(name, func(t *testing.T) {

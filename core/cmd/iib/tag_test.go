@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,38 +16,8 @@ import (
 	"github.com/iib-engine/iib/sdk/catalog/catalogtest"
 	"github.com/iib-engine/iib/sdk/image"
 	"github.com/iib-engine/iib/sdk/image/imagetest"
-	"github.com/iib-engine/iib/sdk/sdktest/loopback"
+	"github.com/iib-engine/iib/sdk/sdktest/distribution"
 )
-
-// plainRegistry starts Debian's docker-registry, which keeps no history, and
-// returns its host.
-func plainRegistry(t testing.TB) string {
-	t.Helper()
-	need(t, "docker-registry")
-	host := loopback.Address(t)
-	dir := t.TempDir()
-	file := filepath.Join(dir, "config.yml")
-	config := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"+
-		"storage: {delete: {enabled: true}, filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\n", filepath.Join(dir, "storage"), host)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command("docker-registry", "serve", file)
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = command.Process.Signal(syscall.SIGTERM)
-		_ = command.Wait()
-	})
-	for range poll(t) {
-		if response, err := http.Get("http://" + host + "/v2/"); err == nil {
-			response.Body.Close()
-			return host
-		}
-	}
-	return ""
-}
 
 func (p *process) mustCLI(args ...string) string {
 	p.t.Helper()
@@ -105,7 +73,7 @@ func digestOf(t testing.TB, tag string) string {
 // of another engine.
 func TestTagsGoBackInAnyRegistry(t *testing.T) {
 	other := strings.TrimPrefix(startServer(t, "").url, "http://")
-	plain := plainRegistry(t)
+	plain := distribution.Start(t)
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte("anything\n"), 0o600); err != nil {
 		t.Fatal(err)

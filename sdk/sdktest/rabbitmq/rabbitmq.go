@@ -23,6 +23,7 @@ import (
 	"github.com/iib-engine/iib/sdk/child"
 	"github.com/iib-engine/iib/sdk/clienttls/tlstest"
 	"github.com/iib-engine/iib/sdk/sdktest/loopback"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 //go:embed receive.py
@@ -59,31 +60,10 @@ type Broker struct {
 	server *child.Process
 }
 
-// need skips the test without a program, or fails it where CI demands all.
-func need(t testing.TB, ok bool, what string) {
-	t.Helper()
-	switch {
-	case ok:
-	case os.Getenv("IIB_REQUIRE_REAL") == "1":
-		t.Fatal(what + ", and IIB_REQUIRE_REAL is 1")
-	default:
-		t.Skip(what)
-	}
-}
-
-// Need skips the test where RabbitMQ or Qpid Proton is not installed; with
-// IIB_REQUIRE_REAL=1 it fails instead.
+// Need ends the test where RabbitMQ or Qpid Proton is not installed.
 func Need(t testing.TB) {
 	t.Helper()
-	_, err := os.Stat(program)
-	need(t, err == nil, "RabbitMQ is not installed (Debian: rabbitmq-server)")
-	NeedProton(t)
-}
-
-// NeedProton is Need for Qpid Proton alone.
-func NeedProton(t testing.TB) {
-	t.Helper()
-	need(t, exec.Command(Python, "-c", "import proton").Run() == nil, "Qpid Proton is not installed for "+Python+" (Debian: python3-qpid-proton)")
+	real.Need(t, program, "python3-proton")
 }
 
 // New starts a broker. It ends with the test, which Need must have let pass.

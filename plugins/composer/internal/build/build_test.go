@@ -27,6 +27,7 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/solve"
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/sdktest"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 func TestMain(m *testing.M) { rpmtest.Main(m) }
@@ -39,8 +40,8 @@ type bench struct {
 
 func newBench(t *testing.T, dir string) *bench {
 	t.Helper()
-	rpmtest.Need(t, "python3-dnf", "rpm")
-	rpmtest.NeedRoot(t)
+	real.Need(t, "python3-dnf", "rpm")
+	real.Root(t)
 	solver, err := dnf.New(dnf.Options{CacheDir: t.TempDir(), Arch: "x86_64"})
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +109,7 @@ func members(t *testing.T, content []byte) map[string]string {
 
 func tool(t *testing.T, program string, args ...string) string {
 	t.Helper()
-	rpmtest.Need(t, program)
+	real.Need(t, program)
 	path, err := exec.LookPath(program)
 	if err != nil {
 		path = "/usr/sbin/" + program
@@ -201,7 +202,7 @@ var customizations = map[string]any{
 func TestTypes(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, rpmtest.Distribution(t))
-	rpmtest.Need(t, "qemu-img", "mkfs.ext4", "sfdisk", "xorriso", "mksquashfs", "skopeo", "xz")
+	real.Need(t, "qemu-img", "mkfs.ext4", "sfdisk", "xorriso", "mksquashfs", "skopeo", "xz")
 	for _, kind := range pack.Types("x86_64") {
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()
@@ -478,7 +479,7 @@ func TestPush(t *testing.T) {
 
 func TestGitRepositories(t *testing.T) {
 	t.Parallel()
-	rpmtest.Need(t, "git", "rpmbuild", "createrepo_c")
+	real.Need(t, "git", "rpmbuild", "createrepo_c")
 	b := newBench(t, rpmtest.Distribution(t))
 	origin := t.TempDir()
 	git := func(args ...string) string {
@@ -579,7 +580,7 @@ func TestDiskIsFull(t *testing.T) {
 	})...)
 	rpmtest.Index(t, dir)
 	b := newBench(t, dir)
-	disk := rpmtest.SmallDisk(t, "5m")
+	disk := real.Disk(t, 5<<20)
 	params := b.params(t, "tar", "big")
 	recorder := &sdktest.Recorder{}
 	job := sdk.NewJob(sdktest.Request(compose.Type, params), disk, t.TempDir(), recorder)

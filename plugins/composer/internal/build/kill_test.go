@@ -21,6 +21,7 @@ import (
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/child"
 	"github.com/iib-engine/iib/sdk/sdktest"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // victim is the compose that this program runs in place of its tests, for
@@ -217,7 +218,7 @@ func TestKillWhileDownloading(t *testing.T) {
 func TestComposeAsUser(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, rpmtest.Distribution(t))
-	rpmtest.Need(t, "mkfs.ext4", "mksquashfs", "xorriso")
+	real.Need(t, "mkfs.ext4", "mksquashfs", "xorriso")
 	const nobody = 65534
 	for _, kind := range []string{"tar", "ext4-filesystem", "live-iso"} {
 		t.Run(kind, func(t *testing.T) {

@@ -14,12 +14,13 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/rpmtest"
 	"github.com/iib-engine/iib/plugins/composer/internal/tree"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // image is the tree that packages of the small distribution would make.
 func image(t *testing.T, packages ...string) *tree.Root {
 	t.Helper()
-	rpmtest.NeedRoot(t)
+	real.Root(t)
 	dir := t.TempDir()
 	for _, p := range rpmtest.Packages() {
 		if !strings.Contains(" setup base "+strings.Join(packages, " ")+" ", " "+p.Name+" ") {

@@ -18,13 +18,14 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/rpmtest"
 	"github.com/iib-engine/iib/plugins/composer/internal/solve"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 func TestMain(m *testing.M) { rpmtest.Main(m) }
 
 func newSolver(t *testing.T) *Solver {
 	t.Helper()
-	rpmtest.Need(t, "python3-dnf", "rpmkeys")
+	real.Need(t, "python3-dnf", "rpmkeys")
 	s, err := New(Options{CacheDir: t.TempDir(), Arch: "x86_64"})
 	if err != nil {
 		t.Fatal(err)
@@ -367,7 +368,7 @@ func TestWithoutDnf(t *testing.T) {
 
 // without returns an interpreter that finds no module of the distribution.
 func without(t *testing.T) string {
-	rpmtest.Need(t, "python3")
+	real.Need(t, "python3")
 	path := filepath.Join(t.TempDir(), "python3")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\nexec /usr/bin/python3 -S \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -520,7 +521,7 @@ func TestDownload(t *testing.T) {
 func TestSignatures(t *testing.T) {
 	t.Parallel()
 	s := newSolver(t)
-	rpmtest.Need(t, "gpg", "rpmsign")
+	real.Need(t, "gpg", "rpmsign")
 	dir, keys := t.TempDir(), t.TempDir()
 	rpmtest.Make(t, dir, rpmtest.RPM{Name: "signed", Version: "1", Release: "1"}, rpmtest.RPM{Name: "unsigned", Version: "1", Release: "1"})
 	rpmtest.Sign(t, keys, "good", filepath.Join(dir, "signed-1-1.noarch.rpm"))

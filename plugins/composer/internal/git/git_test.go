@@ -16,10 +16,10 @@ import (
 	"testing"
 
 	"github.com/iib-engine/iib/plugins/composer/internal/git"
-	"github.com/iib-engine/iib/plugins/composer/internal/rpmtest"
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/clienttls/tlstest"
 	"github.com/iib-engine/iib/sdk/denied"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // programs are where git keeps its servers.
@@ -110,7 +110,7 @@ func clone(t *testing.T, way git.Way, repo string) (failure error, fault *sdk.Er
 }
 
 func TestClone(t *testing.T) {
-	rpmtest.Need(t, "git", "ssh", programs+"git-http-backend", programs+"git-daemon")
+	real.Need(t, "git", "ssh", programs+"git-http-backend", programs+"git-daemon")
 	root := origin(t)
 	var plain *httptest.Server
 	plain = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

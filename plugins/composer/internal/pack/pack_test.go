@@ -20,12 +20,13 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/rpmtest"
 	"github.com/iib-engine/iib/plugins/composer/internal/tree"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // sample makes a tree with everything that is hard to pack.
 func sample(t *testing.T, withKernel bool) *tree.Root {
 	t.Helper()
-	rpmtest.NeedRoot(t)
+	real.Root(t)
 	dir := t.TempDir()
 	write := func(name, content string, mode os.FileMode, uid, gid int) {
 		t.Helper()
@@ -75,7 +76,7 @@ func input(t *testing.T, kind string, root *tree.Root) (*Input, *log) {
 	if !ok {
 		t.Fatalf("there is no type %s", kind)
 	}
-	rpmtest.Need(t, needs(kind)...)
+	real.Need(t, needs(kind)...)
 	if !typ.Enabled {
 		t.Fatalf("%s is not enabled: %s", kind, typ.Why)
 	}
@@ -106,7 +107,7 @@ func pack(t *testing.T, in *Input, l *log) *Result {
 
 func run(t *testing.T, program string, args ...string) string {
 	t.Helper()
-	rpmtest.Need(t, program)
+	real.Need(t, program)
 	path, err := exec.LookPath(program)
 	if err != nil {
 		path = "/usr/sbin/" + program
@@ -442,7 +443,7 @@ func TestBootConfiguration(t *testing.T) {
 
 func TestDiskIsFull(t *testing.T) {
 	t.Parallel()
-	disk := rpmtest.SmallDisk(t, "4m")
+	disk := real.Disk(t, 4<<20)
 	for _, kind := range []string{"tar", "oci", "qcow2", "ext4-filesystem", "live-iso"} {
 		dir := filepath.Join(disk, kind)
 		if e := os.MkdirAll(dir, 0o755); e != nil {
@@ -499,7 +500,7 @@ func TestTypes(t *testing.T) {
 	if got := names("x86_64", false); got != all {
 		t.Errorf("types: %s", got)
 	}
-	rpmtest.Need(t, "qemu-img", "mkfs.ext4", "sfdisk", "xorriso", "mksquashfs")
+	real.Need(t, "qemu-img", "mkfs.ext4", "sfdisk", "xorriso", "mksquashfs")
 	if got := names("x86_64", true); got != all {
 		t.Errorf("on x86_64: %s", got)
 	}

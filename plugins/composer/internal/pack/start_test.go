@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/iib-engine/iib/plugins/composer/internal/rpmtest"
 	"github.com/iib-engine/iib/plugins/composer/internal/tree"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // speaker is a kernel, by the boot protocol of Linux on x86
@@ -100,7 +100,7 @@ const hostile = `quiet console=ttyS0 name='it;halt' path=$root`
 
 func TestDiskStarts(t *testing.T) {
 	t.Parallel()
-	rpmtest.Need(t, "grub-mkimage")
+	real.Need(t, "grub-mkimage")
 	in, l := input(t, "qcow2", startable(t))
 	in.Append = hostile
 	pack(t, in, l)
@@ -122,7 +122,7 @@ func TestDiskStarts(t *testing.T) {
 func TestISOStarts(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/usr/lib/ISOLINUX/isolinux.bin"); err != nil {
-		rpmtest.Need(t, "isolinux")
+		real.Missing(t, "isolinux is not installed")
 	}
 	in, l := input(t, "live-iso", startable(t))
 	in.Append = "quiet console=ttyS0"

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 var distribution struct {
@@ -17,7 +19,7 @@ var distribution struct {
 // must not be changed. Main removes it.
 func Distribution(t testing.TB) string {
 	t.Helper()
-	Need(t, "rpmbuild", "createrepo_c")
+	real.Need(t, "rpmbuild", "createrepo_c")
 	d := &distribution
 	d.once.Do(func() {
 		if d.dir, d.err = os.MkdirTemp("", "rpmtest-distribution-"); d.err != nil {

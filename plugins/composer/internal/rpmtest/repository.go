@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // Group is a group of a repository's comps file.
@@ -23,7 +25,7 @@ type Group struct {
 // Index makes, or makes anew, the metadata of the repository in dir.
 func Index(t testing.TB, dir string, groups ...Group) {
 	t.Helper()
-	Need(t, "createrepo_c")
+	real.Need(t, "createrepo_c")
 	if err := index(dir, groups); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // Built is when every package says that it was built.
@@ -60,32 +62,10 @@ func Text(path, content string) File { return File{Path: path, Content: content}
 // Link returns a symbolic link.
 func Link(path, target string) File { return File{Path: path, Link: target} }
 
-// Need skips the test if a program or a Python module ("python3-dnf") is
-// missing, or fails it if IIB_REQUIRE_REAL is 1.
-func Need(t testing.TB, programs ...string) {
-	t.Helper()
-	for _, program := range programs {
-		var err error
-		if program == "python3-dnf" {
-			err = exec.Command("/usr/bin/python3", "-I", "-c", "import dnf").Run()
-		} else if _, err = exec.LookPath(program); err != nil {
-			for _, dir := range []string{"/usr/sbin", "/sbin"} {
-				if _, e := os.Stat(filepath.Join(dir, program)); e == nil {
-					err = nil
-				}
-			}
-		}
-		if err == nil {
-			continue
-		}
-		lacks(t, "%s is not installed", program)
-	}
-}
-
 // Make builds the packages and puts them in dir.
 func Make(t testing.TB, dir string, rpms ...RPM) {
 	t.Helper()
-	Need(t, "rpmbuild")
+	real.Need(t, "rpmbuild")
 	if err := build(dir, rpms); err != nil {
 		t.Fatal(err)
 	}

@@ -4,13 +4,15 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // Sign signs packages with a new key of that name, whose public half is left in
 // dir as key.asc.
 func Sign(t testing.TB, dir, name string, packages ...string) {
 	t.Helper()
-	Need(t, "gpg", "rpmsign")
+	real.Need(t, "gpg", "rpmsign")
 	// The agent's socket needs a short path.
 	home, err := os.MkdirTemp("", "gpg-")
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/rpmtest"
 	"github.com/iib-engine/iib/plugins/composer/internal/solve"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 func TestMain(m *testing.M) { rpmtest.Main(m) }
@@ -26,8 +27,8 @@ func TestMain(m *testing.M) { rpmtest.Main(m) }
 // fetch solves and downloads packages of the repository in dir.
 func fetch(t *testing.T, dir string, names ...string) Spec {
 	t.Helper()
-	rpmtest.Need(t, "python3-dnf", "rpm")
-	rpmtest.NeedRoot(t)
+	real.Need(t, "python3-dnf", "rpm")
+	real.Root(t)
 	s, err := dnf.New(dnf.Options{CacheDir: t.TempDir(), Arch: "x86_64"})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/iib-engine/iib/plugins/composer/internal/dnf"
 	"github.com/iib-engine/iib/plugins/composer/internal/rpmtest"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 // asUser is the tree that this program makes in place of its tests, as somebody
@@ -41,7 +42,7 @@ func TestInstallAsUser(t *testing.T) {
 		t.Skip("only root can become somebody else")
 	}
 	const nobody = 65534
-	rpmtest.Need(t, "rpm", "python3-dnf")
+	real.Need(t, "rpm", "python3-dnf")
 	dir, err := os.MkdirTemp("", "tree-user-")
 	if err != nil {
 		t.Fatal(err)

@@ -7,23 +7,19 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/iib-engine/iib/plugins/registry/internal/store"
-	"github.com/iib-engine/iib/sdk/sdktest/loopback"
+	"github.com/iib-engine/iib/sdk/sdktest/distribution"
 )
 
 // BenchmarkPush pushes to this registry and, where that is installed, to the
 // distribution project's own, both over loopback onto the same disk.
 func BenchmarkPush(b *testing.B) {
 	b.Run("ours", func(b *testing.B) { benchmarkPush(b, newRegistry(b, store.Options{})) })
-	b.Run("distribution", func(b *testing.B) { benchmarkPush(b, distribution(b)) })
+	b.Run("distribution", func(b *testing.B) { benchmarkPush(b, &registry{t: b, url: "http://" + distribution.Start(b)}) })
 }
 
 func benchmarkPush(b *testing.B, r *registry) {
@@ -91,41 +87,4 @@ func noise(n int) []byte {
 		content = append(content, sum[:]...)
 	}
 	return bytes.Clone(content[:n])
-}
-
-// distribution runs docker-registry.
-func distribution(b *testing.B) *registry {
-	b.Helper()
-	program, err := exec.LookPath("docker-registry")
-	if err != nil {
-		b.Skip("docker-registry is not installed")
-	}
-	address := loopback.Address(b)
-	dir := b.TempDir()
-	config := filepath.Join(dir, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\n",
-		filepath.Join(dir, "data"), address)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	command := exec.Command(program, "serve", config)
-	if err := command.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = command.Wait()
-	})
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		resp, err := http.Get("http://" + address + "/v2/")
-		if err == nil {
-			resp.Body.Close()
-			break
-		}
-		if time.Now().After(deadline) {
-			b.Fatal(err)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-	return &registry{t: b, url: "http://" + address}
 }

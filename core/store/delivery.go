@@ -57,7 +57,8 @@ type dueDelivery struct {
 // due returns the rows that are free, oldest first: those that wait for nothing
 // and of whose batch no earlier one waits and none is in hand. Where a batch
 // stops is found in one pass over the rows and not row by row, so that many
-// that wait cost little.
+// that wait cost little. A row of a kind that this program does not know waits
+// for a newer one to have the turn.
 func (t *tx) due(turn core.Turn, limit int) ([]dueDelivery, error) {
 	var found []dueDelivery
 	err := t.each(func(rows *sql.Rows) error {
@@ -65,11 +66,11 @@ func (t *tx) due(turn core.Turn, limit int) ([]dueDelivery, error) {
 		err := rows.Scan(&d.sequence, &d.attempts)
 		found = append(found, d)
 		return err
-	}, `SELECT d.sequence, d.attempts FROM deliveries d LEFT JOIN (
+	}, `SELECT d.sequence, d.attempts FROM deliveries d JOIN events e ON e.sequence = d.sequence LEFT JOIN (
 			SELECT batch, min(CASE WHEN hand = $1 THEN 0 ELSE sequence END) AS sequence FROM deliveries
 			WHERE notifier = $2 AND NOT parked AND (hand = $1 OR tried <= $3 AND $3 < not_before) GROUP BY batch
 		) stop ON stop.batch = d.batch
-		WHERE d.notifier = $2 AND NOT d.parked AND (stop.sequence IS NULL OR d.sequence < stop.sequence)
+		WHERE d.notifier = $2 AND NOT d.parked AND e.kind IN (`+notified+`) AND (stop.sequence IS NULL OR d.sequence < stop.sequence)
 		ORDER BY d.sequence LIMIT $4`, turn.Epoch, turn.Notifier, micros(t.now), limit)
 	return found, err
 }
@@ -91,7 +92,7 @@ func (t *tx) takeIn(notifier string, limit int) (bool, error) {
 	}
 	err = t.exec(`INSERT INTO deliveries (notifier, sequence, batch, hand, attempts, parked, tried, not_before, error)
 		SELECT n.name, e.sequence, e.batch, 0, 0, CAST(0 AS BOOLEAN), 0, 0, '' FROM notifiers n JOIN events e ON e.sequence > n.cursor
-		WHERE n.name = $1 AND e.sequence <= $2 AND e.kind NOT IN ('touch', 'tag')
+		WHERE n.name = $1 AND e.sequence <= $2 AND e.kind IN (`+notified+`)
 		ON CONFLICT DO NOTHING`, notifier, last.Int64)
 	if err != nil {
 		return false, err
@@ -214,7 +215,7 @@ func (s *Store) Replay(ctx context.Context, notifier string, r core.Replay) (int
 // not parked is left alone: it comes by itself.
 const chosen = ` FROM notifiers n JOIN events e ON e.sequence <= n.cursor
 	LEFT JOIN deliveries d ON d.notifier = n.name AND d.sequence = e.sequence
-	WHERE n.name = $1 AND e.kind NOT IN ('touch', 'tag') AND e.sequence >= $2 AND e.sequence <= $3
+	WHERE n.name = $1 AND e.kind IN (` + notified + `) AND e.sequence >= $2 AND e.sequence <= $3
 		AND (CAST($4 AS BIGINT) = 0 OR e.request = CAST($4 AS BIGINT)) AND (CAST($5 AS BIGINT) = 0 OR e.batch = CAST($5 AS BIGINT))
 		AND (d.parked OR d.sequence IS NULL AND NOT $6)`
 

@@ -28,7 +28,8 @@ type dialect struct {
 	name string
 	// types fills in the angle brackets of a migration.
 	types *strings.Replacer
-	// lockSchema keeps other processes from migrating until the transaction ends.
+	// lockSchema keeps other processes from migrating until the transaction ends,
+	// and has what waits for those who work give up soon.
 	lockSchema string
 	// hasTable counts the tables of the name $1.
 	hasTable string
@@ -82,7 +83,9 @@ var postgresDialect = &dialect{
 		" <clustered>", "",
 		" <given id>", " OVERRIDING SYSTEM VALUE",
 	),
-	lockSchema: `SELECT pg_advisory_xact_lock(5277655813324800)`,
+	// Less than the second after which PostgreSQL ends one of two that wait for
+	// each other, so that it is never one of those who work.
+	lockSchema: `SELECT pg_advisory_xact_lock(5277655813324800); SET LOCAL lock_timeout = '500ms'`,
 	hasTable:   `SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = current_schema() AND tablename = $1`,
 	system:     `SELECT split_part(current_setting('server_version'), ' ', 1)`,
 	clock:      `SELECT extract(epoch FROM clock_timestamp())::float8`,
@@ -134,6 +137,12 @@ func postgresUnavailable(err error) bool {
 func unlucky(err error) bool {
 	code := postgresCode(err)
 	return code == "40001" || code == "40P01" // serialization failure, deadlock
+}
+
+// inTheWay reports whether PostgreSQL ended a transaction that would have waited
+// too long for what others use, or that was given up for their sake.
+func inTheWay(err error) bool {
+	return postgresCode(err) == "55P03" || unlucky(err)
 }
 
 // postgresCode returns the server's code of an error, "" if it is none of the

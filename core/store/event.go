@@ -10,6 +10,14 @@ import (
 	"github.com/iib-engine/iib/core"
 )
 
+// kinds are those of the events that this program knows, and notified those that
+// notifiers hear of. What a newer one beside it writes of another kind is nothing
+// to this one: it would not know what to tell.
+const (
+	kinds    = `'request', 'batch', 'tag'`
+	notified = `'request', 'batch'`
+)
+
 // EventsAfter implements core.Events.
 func (s *Store) EventsAfter(ctx context.Context, sequence int64, limit int) ([]core.Event, error) {
 	events, err := s.events(ctx, `e.sequence > $1 ORDER BY e.sequence LIMIT $2`, sequence, limit)
@@ -26,7 +34,7 @@ func (s *Store) RequestEventsAfter(ctx context.Context, request, sequence int64,
 func (s *Store) LastEvent(ctx context.Context) (int64, error) {
 	var last int64
 	err := s.read(ctx, func(t *tx) error {
-		err := t.row(`SELECT sequence FROM events WHERE kind <> 'touch' ORDER BY sequence DESC LIMIT 1`).Scan(&last)
+		err := t.row(`SELECT sequence FROM events WHERE kind IN (` + kinds + `) ORDER BY sequence DESC LIMIT 1`).Scan(&last)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -71,7 +79,7 @@ func (t *tx) events(condition string, args ...any) ([]core.Event, error) {
 		return err
 	}, `SELECT e.sequence, e.kind, e.time, e.batch, e.request, e.state, e.position, b.submitter, b.annotations
 		FROM events e JOIN batches b ON b.id = e.batch
-		WHERE e.kind <> 'touch' AND `+condition, args...)
+		WHERE e.kind IN (`+kinds+`) AND `+condition, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -27,8 +27,9 @@ type Condition struct {
 	// then but System, File and Newest.
 	Missing bool
 	// Schema is the last migration that the database has had, 0 if none; Newest
-	// is the last that this program knows.
-	Schema, Newest int64
+	// is the last that this program knows. Oldest is the one that a program must
+	// know to work on the database, after the migrations that this one would make.
+	Schema, Newest, Oldest int64
 	// Refused is why the database takes no writes of this user, empty if it does.
 	Refused string
 	// RoundTrip is how long a query takes that does nothing.
@@ -55,7 +56,7 @@ func Examine(ctx context.Context, address string, keys []Key) (*Condition, error
 	}
 	s := &Store{now: time.Now, listing: newListing()}
 	s.watch.now, s.turns.now = s.now, s.now
-	c := &Condition{Newest: int64(len(steps))}
+	c := &Condition{Newest: int64(len(steps)), Oldest: oldestOf(steps)}
 	if name, ok := strings.CutPrefix(address, "sqlite:"); ok {
 		err = s.look(name, c)
 	} else {
@@ -64,7 +65,7 @@ func Examine(ctx context.Context, address string, keys []Key) (*Condition, error
 	if err != nil || c.Missing {
 		return c, err
 	}
-	err = s.snapshot(ctx, func(ctx context.Context, q querier) error { return c.read(ctx, q, s.dialect, ring) })
+	err = s.snapshot(ctx, func(ctx context.Context, q querier) error { return c.read(ctx, q, s.dialect, ring, steps) })
 	return c, errors.Join(s.fault(err, "look at the database"), s.Close())
 }
 
@@ -101,7 +102,7 @@ func (s *Store) look(name string, c *Condition) error {
 	return nil
 }
 
-func (c *Condition) read(ctx context.Context, q querier, d *dialect, ring keyring) error {
+func (c *Condition) read(ctx context.Context, q querier, d *dialect, ring keyring, steps []migration) error {
 	if err := q.QueryRowContext(ctx, d.system).Scan(&c.System); err != nil {
 		return err
 	}
@@ -121,13 +122,12 @@ func (c *Condition) read(ctx context.Context, q querier, d *dialect, ring keyrin
 			return err
 		}
 	}
+	v, err := readVersion(ctx, q, d, steps)
+	if err != nil {
+		return err
+	}
+	c.Schema, c.Oldest = v.at, v.oldest
 	has := 0
-	if err := q.QueryRowContext(ctx, d.hasTable, "migrations").Scan(&has); err != nil || has == 0 {
-		return err
-	}
-	if err := q.QueryRowContext(ctx, `SELECT coalesce(max(version), 0) FROM migrations`).Scan(&c.Schema); err != nil {
-		return err
-	}
 	if err := q.QueryRowContext(ctx, d.hasTable, "secrets").Scan(&has); err != nil || has == 0 {
 		return err
 	}

@@ -73,7 +73,8 @@ var _ core.Store = (*Store)(nil)
 
 // Open opens the database at an address such as sqlite:///var/lib/iib/iib.db,
 // sqlite:iib.db or postgres://iib@db.example.com/iib, and brings its schema to
-// this program's version. A database of a newer version is a Conflict error.
+// this program's version. A database of a newer version is left as it is, and a
+// Conflict error if programs of this version do not work on it.
 func Open(ctx context.Context, address string, options Options) (*Store, error) {
 	ring, err := newKeyring(options.Keys)
 	if err != nil {
@@ -90,7 +91,11 @@ func Open(ctx context.Context, address string, options Options) (*Store, error) 
 	if err := s.connect(address, options.Readers); err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, s.pools[0], s.dialect); err != nil {
+	steps, err := migrations()
+	if err == nil {
+		err = migrate(ctx, s.pools[0], s.dialect, steps)
+	}
+	if err != nil {
 		return nil, errors.Join(s.fault(err, "open the database"), s.Close())
 	}
 	return s, nil

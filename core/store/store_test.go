@@ -168,21 +168,6 @@ func TestOpen(t *testing.T) {
 			}
 		}
 	})
-
-	t.Run("refuses a database of a newer program", func(t *testing.T) {
-		file := filepath.Join(t.TempDir(), "iib.db")
-		s := open(t, file, Options{})
-		err := s.write(t.Context(), func(t *tx) error {
-			return t.exec(`INSERT INTO migrations (version, name, time) VALUES (99, '0099_future', 1)`)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = Open(t.Context(), "sqlite://"+file, Options{})
-		if sdk.CodeOf(err) != sdk.Conflict || !strings.Contains(err.Error(), "schema version 99") {
-			t.Errorf("Open: %v", err)
-		}
-	})
 }
 
 func TestClose(t *testing.T) {

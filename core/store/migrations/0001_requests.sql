@@ -1,3 +1,4 @@
+-- oldest: 1
 -- Types in angle brackets are filled in by the dialect. Times are microseconds
 -- since 1970 in UTC, 0 for none; durations are microseconds.
 

@@ -1,3 +1,4 @@
+-- oldest: 3
 -- Who wants to hear of events, how far each has been told, and who is telling.
 CREATE TABLE notifiers (
   name      <text> PRIMARY KEY,

@@ -1,3 +1,4 @@
+-- oldest: 4
 -- The tags that engines moved themselves.
 CREATE TABLE tag_moves (
   id      <id>,

@@ -1,3 +1,4 @@
+-- oldest: 7
 -- What a worker that is free takes next: of the users with the fewest requests
 -- running in its queue the one who was served longest ago, and of that user the
 -- oldest request.

@@ -26,6 +26,9 @@ var (
 	errStopping  = errors.New("the worker stops")
 )
 
+// errNoHandler ends a run whose request no plugin here handles.
+var errNoHandler = errors.New("no plugin handles the request here")
+
 // handBackTime is how long a worker that stops tries to hand its requests back.
 // Those that it cannot, because the database is away, are taken over like those
 // of a dead one.
@@ -175,7 +178,7 @@ func (r *run) handle(ctx context.Context) error {
 	var ok bool
 	r.handler, ok = r.lineup.Handler(r.request.Type)
 	if !ok {
-		return sdk.Errorf(sdk.Unavailable, "no plugin handles requests of type %q: enable one in iib.hcl", r.request.Type)
+		return errNoHandler
 	}
 	secrets, grants, err := e.Store.Secrets(ctx, r.claim)
 	if err != nil {
@@ -251,6 +254,9 @@ func (r *run) end(ctx context.Context, err error) {
 		}
 		r.finish(ctx, core.Complete, reason)
 		return
+	case errors.Is(err, errNoHandler):
+		r.leave(ctx)
+		return
 	case errors.Is(err, errTimeout):
 		queue := r.request.Queue
 		r.finish(ctx, core.Failed, fmt.Sprintf("The request did not end within %s, the limit of queue %q. Submit it again, or ask for a higher limit.",
@@ -284,12 +290,38 @@ func (r *run) retry(ctx context.Context, err error, attempts int) {
 	reason := fmt.Sprintf("Attempt %d of %d ended by a transient fault and is repeated in %s: %s",
 		r.counted(), attempts, delay, sentence(err.Error()))
 	r.lastLine(sdk.LevelWarn, reason)
+	r.giveBack(ctx, reason, delay, false)
+}
+
+// leave gives the request back for a worker that has a plugin for it, without
+// counting the attempt: whoever accepted it had one, and while programs or
+// configurations are replaced not all do. The pause grows with the time since
+// the first worker had none; after the time that a run may take, there will be
+// no other.
+func (r *run) leave(ctx context.Context) {
+	reason := fmt.Sprintf("The worker that took the request has no plugin for requests of type %q and leaves it to another one. "+
+		"If there is none, enable the plugin in iib.hcl.", r.request.Type)
+	var waited time.Duration
+	if state := r.request.State(); state.Reason == reason {
+		waited = time.Since(state.Time)
+	}
+	if limit := r.settings.Queue(r.request.Queue).Timeout; waited > limit {
+		r.finish(ctx, core.Failed, fmt.Sprintf("No worker with a plugin for requests of type %q took the request within %s. "+
+			"Enable the plugin in iib.hcl, and submit the request again.", r.request.Type, limit))
+		return
+	}
+	r.engine.Logger.Warn("no plugin handles a request here", "request", r.request.ID, "type", r.request.Type)
+	r.giveBack(ctx, reason, min(max(waited/4, time.Second), time.Minute), true)
+}
+
+// giveBack lets the request be claimed again after a pause.
+func (r *run) giveBack(ctx context.Context, reason string, pause time.Duration, uncounted bool) {
 	r.write(ctx, func(ctx context.Context) error {
 		_, err := r.engine.Store.Change(ctx, r.claim, &core.Change{State: core.InProgress, Reason: reason})
 		return err
 	})
 	r.write(ctx, func(ctx context.Context) error {
-		return r.engine.Store.Release(ctx, r.claim, delay, false)
+		return r.engine.Store.Release(ctx, r.claim, pause, uncounted)
 	})
 }
 

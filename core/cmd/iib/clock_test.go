@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,33 +25,10 @@ func programsWithClocks(t *testing.T) string {
 		t.Fatal(err)
 	}
 	standard := filepath.Join(strings.TrimSpace(string(root)), "src", "time")
-	source, err := os.ReadFile(filepath.Join(standard, "time.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEdition(t)
 	const reading = "sec, nsec, mono := runtimeNow()\n"
-	changed := bytes.Replace(source, []byte(reading), []byte(reading+"\tsec += *wallClock\n"), 1)
-	if bytes.Equal(changed, source) {
-		t.Fatal("time.Now of this version of Go does not look as it is expected to")
-	}
-	dir := t.TempDir()
-	addition, err := filepath.Abs(filepath.Join("testdata", "clock", "clock.go.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	edited := filepath.Join(dir, "time.go")
-	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {
-		filepath.Join(standard, "time.go"):  edited,
-		filepath.Join(standard, "clock.go"): addition,
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, data := range map[string][]byte{edited: changed, filepath.Join(dir, "overlay.json"): overlay} {
-		if err := os.WriteFile(name, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	e.edit(filepath.Join(standard, "time.go"), reading, reading+"\tsec += *wallClock\n")
+	e.add(filepath.Join(standard, "clock.go"), "testdata/clock/clock.go.txt")
 	mains, err := filepath.Glob("../../../plugins/*/main.go")
 	if err != nil {
 		t.Fatal(err)
@@ -62,16 +37,9 @@ func programsWithClocks(t *testing.T) string {
 	for _, main := range mains {
 		plugins = append(plugins, filepath.Dir(main))
 	}
-	for _, build := range [][]string{
-		{"-o", filepath.Join(dir, "iib"), "."},
-		append([]string{"-o", filepath.Join(dir, "plugins") + "/"}, plugins...),
-	} {
-		c := exec.Command("go", append([]string{"build", "-ldflags=-s -w", "-overlay", filepath.Join(dir, "overlay.json")}, build...)...)
-		c.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := c.CombinedOutput(); err != nil {
-			t.Fatalf("build the programs with clocks: %v\n%s", err, out)
-		}
-	}
+	dir := t.TempDir()
+	e.build(filepath.Join(dir, "iib"), ".")
+	e.build(filepath.Join(dir, "plugins")+"/", plugins...)
 	return dir
 }
 

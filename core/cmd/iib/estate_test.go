@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,13 +52,13 @@ func (k *kept) live() bool {
 		return false
 	}
 	defer log.Close()
-	c := exec.Command(k.program, k.args...)
-	c.Env, c.Stdout, c.Stderr = k.env, log, log
 	k.mu.Lock()
 	if k.ended {
 		k.mu.Unlock()
 		return false
 	}
+	c := exec.Command(k.program, k.args...)
+	c.Env, c.Stdout, c.Stderr = k.env, log, log
 	process, err := child.Start(c)
 	k.process = process
 	k.mu.Unlock()
@@ -130,8 +131,10 @@ type estate struct {
 	bin, config string
 	// host is that of the registry, artifacts the directory of logs and artifacts.
 	host, artifacts string
-	// secretive keeps the database's address out of the environment of processes.
+	// secretive keeps the database's address out of the environment of processes,
+	// and env is added to it.
 	secretive bool
+	env       []string
 	// clocks says that each program has a wall clock of its own.
 	clocks bool
 	// temporary has the temporary files of all processes, and nothing else.
@@ -266,7 +269,7 @@ func (e *estate) start(t *testing.T, name string, args []string, env ...string) 
 	if name == "registry" || e.secretive {
 		k.env = append(k.env, "IIB_DATABASE_URL=", "IIB_REDIS_URL=", "IIB_TEST_KEY=")
 	}
-	k.env = append(k.env, env...)
+	k.env = slices.Concat(k.env, e.env, env)
 	if e.clocks {
 		k.clock = newMachineClock(t)
 		k.env = append(k.env, clockVariable+"="+k.clock.path)

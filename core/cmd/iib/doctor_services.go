@@ -33,15 +33,18 @@ func (d *doctor) checkDatabase() []finding {
 	}
 	state := fmt.Sprintf("%s, migration %d of %d, %s", c.System, c.Schema, c.Newest, round(c.RoundTrip))
 	switch {
-	case c.Schema > c.Newest:
-		return []finding{wrong("start the newer program that last used it, or restore a backup from before the upgrade",
-			"%s: the database is newer than this program", state)}
+	case c.Oldest > c.Newest:
+		return []finding{wrong("start a newer program, or restore a backup from before the upgrade",
+			"%s: the database takes programs that know at least migration %d", state, c.Oldest)}
 	case c.Refused != "":
 		return []finding{wrong("give the engine's user the right to write, or name another database in database.url", "%s: %s", state, c.Refused)}
 	case c.Schema == 0:
 		return []finding{okay("%s: the database is empty, and its tables will be made at the first start", state)}
+	case c.Schema > c.Newest:
+		return []finding{note("%s: a newer program has migrated the database, and this one works on it too", state)}
 	case c.Schema < c.Newest:
-		return []finding{note("%s: the next start migrates it; older programs refuse it from then on, so take a backup before", state)}
+		return []finding{note("%s: the next start migrates it; from then on it takes programs that know at least migration %d, so take a backup before",
+			state, c.Oldest)}
 	}
 	return []finding{okay("%s", state)}
 }

@@ -90,7 +90,7 @@ func (k *kept) becomes(v programVersion) {
 func (k *kept) pid() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.process.Pid
+	return k.process.PID()
 }
 
 // oneLinePlugins are the plugins of engineConfig, none of which takes part.

@@ -141,9 +141,6 @@ func (t *tx) create(sub *submission, ring keyring) (requests []*core.Request, re
 			return nil, false, errRepeated
 		}
 	}
-	if err := t.addImages(sub.images); err != nil {
-		return nil, false, err
-	}
 	for i := range sub.requests {
 		r, err := t.createRequest(sub, batch, &sub.requests[i])
 		if err != nil {
@@ -152,6 +149,9 @@ func (t *tx) create(sub *submission, ring keyring) (requests []*core.Request, re
 		requests = append(requests, r)
 	}
 	if err := t.createDetails(sub, requests, ring); err != nil {
+		return nil, false, err
+	}
+	if err := t.addImages(sub.images); err != nil {
 		return nil, false, err
 	}
 	if err := t.createShares(requests); err != nil {

@@ -217,32 +217,31 @@ func (s *Store) connectPostgres(address string, connections int) error {
 		// Transactions run side by side; one that the server gave up for the
 		// sake of another is repeated.
 		for attempt := 1; ; attempt++ {
-			err := transact(ctx, db, nil, run)
+			err := pipelined(ctx, db, run)
 			if err == nil || attempt == 10 || !unlucky(err) {
 				return err
 			}
 		}
 	}
 	s.snapshot = func(ctx context.Context, run operation) error {
-		return transact(ctx, db, &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead}, run)
+		return snapshot(ctx, db, run)
 	}
 	return nil
 }
 
-func transact(ctx context.Context, db *sql.DB, options *sql.TxOptions, run operation) error {
+// snapshot runs an operation that only reads, and sees one moment of the database.
+func snapshot(ctx context.Context, db *sql.DB, run operation) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	sqlTx, err := db.BeginTx(ctx, options)
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead})
 	if err != nil {
 		return err
 	}
-	if err := run(ctx, sqlTx); err != nil {
-		// The error that led here is the one to tell; a connection that cannot
-		// even roll back is dropped by its pool.
-		_ = sqlTx.Rollback()
+	if err := run(ctx, tx); err != nil {
+		_ = tx.Rollback()
 		return err
 	}
-	return sqlTx.Commit()
+	return tx.Commit()
 }
 
 // openSQLite opens a database file, which is created if it does not exist.

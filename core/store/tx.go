@@ -35,7 +35,14 @@ type note struct {
 // touch marks a request for the listing without telling anybody.
 const touch core.EventKind = "touch"
 
+// exec makes a statement, at the latest before the next one that asks for an
+// answer. That it failed may show only then, or at the end of the transaction,
+// which it ends in any case.
 func (t *tx) exec(query string, args ...any) error {
+	if q, ok := t.q.(interface{ later(string, []any) }); ok {
+		q.later(query, args)
+		return nil
+	}
 	_, err := t.q.ExecContext(t.ctx, query, args...)
 	return err
 }

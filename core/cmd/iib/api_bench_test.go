@@ -39,11 +39,20 @@ func reportPercentiles(b *testing.B, took []time.Duration) {
 
 // BenchmarkPostAtRate submits 300 requests a second to a server on SQLite,
 // whether or not those before were answered. A submission is durable when it is
-// answered. Latencies count from when it was due. Workers run the requests
-// meanwhile, as they would.
+// answered. Latencies count from when it was due. In "running" workers of the
+// same process run the requests meanwhile, on the same processors; in "queued"
+// the queue is paused, as where workers have machines of their own.
 func BenchmarkPostAtRate(b *testing.B) {
+	b.Run("queued", func(b *testing.B) { benchmarkPostAtRate(b, true) })
+	b.Run("running", func(b *testing.B) { benchmarkPostAtRate(b, false) })
+}
+
+func benchmarkPostAtRate(b *testing.B, paused bool) {
 	const rate = 300
 	p := startServer(b, fmt.Sprintf("plugin \"echo-handler\" {\n  kind = \"handler\"\n  path = %q\n}\n", example(b, "echo-handler")))
+	if paused {
+		p.want(exitOK, []string{"is paused"}, "queue", "pause", "default", "--reason", "the workers are elsewhere", "--server", p.url)
+	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	defer client.CloseIdleConnections()
 	took := make([]time.Duration, b.N)

@@ -39,7 +39,8 @@ type Host interface {
 	Access(ctx context.Context, image string) (Access, error)
 	// DeniedNetworks returns the CIDR ranges that no connection may reach which
 	// somebody else than the administrator has chosen the place of. They may
-	// change at any time; sdk/denied dials by them.
+	// change at any time; sdk/denied dials by them. An engine that is older than
+	// this call has an Internal error for it, and then nothing may be reached.
 	DeniedNetworks(ctx context.Context) ([]string, error)
 }
 

@@ -110,7 +110,9 @@ func (m *Memory) EndMove(_ context.Context, id int64, from *string, moved bool) 
 		origin = *from
 		repeated = m.decide(ended.Spec, origin, ended)
 	case moved:
-		m.decide(ended.Spec, "nothing that a tag can be", ended)
+		m.moves = slices.DeleteFunc(m.moves, func(move *memoryMove) bool {
+			return move.Spec == ended.Spec && move.state == "unsure" && move != ended
+		})
 	}
 	if !moved || repeated && ended.Kind == core.MovePublish && ended.To == origin {
 		m.moves = slices.DeleteFunc(m.moves, func(move *memoryMove) bool { return move == ended })

@@ -145,6 +145,23 @@ func testTagMoves(t *testing.T, open func(t *testing.T) core.Store) {
 		want.ID, want.Request = id, r.ID
 		wantSame(t, "moves", s.moves(0, 10), []core.TagMove{want})
 	})
+	t.Run("that a dead worker made are lost with one that saw nothing and moved the tag", func(t *testing.T) {
+		s := start(t, open)
+		r := s.one()
+		dead := s.claim(r.ID, "dead", time.Hour)
+		s.begin(publish, &dead)
+		if err := s.Release(t.Context(), dead, 0, true); err != nil {
+			t.Fatal(err)
+		}
+		next := s.claim(r.ID, "next", time.Hour)
+		blind := s.begin(publish, &next)
+		if err := s.EndMove(t.Context(), blind, nil, true); err != nil {
+			t.Fatal(err)
+		}
+		want := publish
+		want.ID, want.From, want.Request = blind, "", r.ID
+		wantSame(t, "moves", s.moves(0, 10), []core.TagMove{want})
+	})
 	t.Run("are known by their request", func(t *testing.T) {
 		s := start(t, open)
 		r := s.one()

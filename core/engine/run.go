@@ -26,13 +26,19 @@ var (
 	errStopping  = errors.New("the worker stops")
 )
 
-// errNoHandler ends a run whose request no plugin here handles.
-var errNoHandler = errors.New("no plugin handles the request here")
+// What ends a run before its handler is called.
+var (
+	errNoHandler = errors.New("no plugin handles the request here")
+	errCrowded   = errors.New("others run beside the request")
+)
 
 // handBackTime is how long a worker that stops tries to hand its requests back.
 // Those that it cannot, because the database is away, are taken over like those
 // of a dead one.
 const handBackTime = 10 * time.Second
+
+// crowdedPause is how soon a suspect is looked at again.
+const crowdedPause = time.Second
 
 // A request beside which a worker died may be innocent. From suspectTakeOvers on
 // it runs alone in its process, so that its neighbours are not suspected too; with
@@ -107,12 +113,10 @@ func (e *Engine) Run(ctx context.Context, queue string) {
 	traced, ended := e.Tracer.Span(running, "run "+request.Type, slog.Int64("iib.request.id", id),
 		slog.Int64("iib.attempt", int64(request.Attempt)), slog.String("iib.queue", request.Queue), slog.String("iib.worker", e.Worker))
 	r.trace = e.Tracer.Carry(traced)
-	if join, ok := r.apart(traced); ok {
-		timer := time.AfterFunc(settings.Queue(request.Queue).Timeout, func() { cancel(errTimeout) })
-		err = r.handle(traced)
-		timer.Stop()
-		join()
-	}
+	timer := time.AfterFunc(settings.Queue(request.Queue).Timeout, func() { cancel(errTimeout) })
+
+	err = r.handle(traced)
+	timer.Stop()
 	if cause := context.Cause(running); cause != nil {
 		err = cause
 	}
@@ -127,12 +131,15 @@ func (e *Engine) Run(ctx context.Context, queue string) {
 	e.changed.wake()
 }
 
-// apart waits until a suspect runs alone. It reports false if ctx ended before.
-func (r *run) apart(ctx context.Context) (join func(), ok bool) {
+// apart keeps others out of the process while a suspect runs. It reports false if
+// others run: who waited for their end with a claim would be suspected of killing
+// them, too.
+func (r *run) apart() (leave func(), ok bool) {
 	if r.request.TakeOvers < suspectTakeOvers {
+		r.engine.slots.settle()
 		return func() {}, true
 	}
-	return r.engine.slots.isolate(ctx)
+	return r.engine.slots.seclude()
 }
 
 // renew keeps the claim until ctx ends, and ends the run when it is lost: at
@@ -180,6 +187,17 @@ func (r *run) handle(ctx context.Context) error {
 	if !ok {
 		return errNoHandler
 	}
+	given, err := r.givenUp(ctx)
+	if err != nil {
+		return err
+	}
+	if !given {
+		leave, ok := r.apart()
+		if !ok {
+			return errCrowded
+		}
+		defer leave()
+	}
 	secrets, grants, err := e.Store.Secrets(ctx, r.claim)
 	if err != nil {
 		return err
@@ -189,9 +207,7 @@ func (r *run) handle(ctx context.Context) error {
 	if r.log, err = openLog(ctx, e.Logs, r.request.ID); err != nil {
 		return err
 	}
-	if given, err := r.givenUp(ctx); err != nil {
-		return err
-	} else if given {
+	if given {
 		return sdk.Errorf(sdk.Internal, "the worker died %d times while it ran this request, so it is not run again: "+
 			"look into the log of worker and system for the reason, such as a lack of memory, remove it, and submit the request again",
 			r.request.TakeOvers)
@@ -257,6 +273,10 @@ func (r *run) end(ctx context.Context, err error) {
 	case errors.Is(err, errNoHandler):
 		r.leave(ctx)
 		return
+	case errors.Is(err, errCrowded):
+		reason := fmt.Sprintf("%d workers died while they ran this request, so it waits until it can run alone in one.", r.request.TakeOvers)
+		r.giveBack(ctx, reason, crowdedPause, true)
+		return
 	case errors.Is(err, errTimeout):
 		queue := r.request.Queue
 		r.finish(ctx, core.Failed, fmt.Sprintf("The request did not end within %s, the limit of queue %q. Submit it again, or ask for a higher limit.",
@@ -295,23 +315,14 @@ func (r *run) retry(ctx context.Context, err error, attempts int) {
 
 // leave gives the request back for a worker that has a plugin for it, without
 // counting the attempt: whoever accepted it had one, and while programs or
-// configurations are replaced not all do. The pause grows with the time since
-// the first worker had none; after the time that a run may take, there will be
-// no other.
+// configurations are replaced not all do. The pause grows with the number of its
+// runs. That there is no such worker cannot be known here, so it never fails.
 func (r *run) leave(ctx context.Context) {
-	reason := fmt.Sprintf("The worker that took the request has no plugin for requests of type %q and leaves it to another one. "+
-		"If there is none, enable the plugin in iib.hcl.", r.request.Type)
-	var waited time.Duration
-	if state := r.request.State(); state.Reason == reason {
-		waited = time.Since(state.Time)
-	}
-	if limit := r.settings.Queue(r.request.Queue).Timeout; waited > limit {
-		r.finish(ctx, core.Failed, fmt.Sprintf("No worker with a plugin for requests of type %q took the request within %s. "+
-			"Enable the plugin in iib.hcl, and submit the request again.", r.request.Type, limit))
-		return
-	}
 	r.engine.Logger.Warn("no plugin handles a request here", "request", r.request.ID, "type", r.request.Type)
-	r.giveBack(ctx, reason, min(max(waited/4, time.Second), time.Minute), true)
+	// A state that is told again is no new one. It says the same on every worker.
+	reason := fmt.Sprintf("The worker that took the request has no plugin for requests of type %q and leaves it to another one. "+
+		"If there is none, enable the plugin in iib.hcl, or cancel the request.", r.request.Type)
+	r.giveBack(ctx, reason, min(time.Second<<min(r.claim.Epoch, 6), time.Minute), true)
 }
 
 // giveBack lets the request be claimed again after a pause.

@@ -14,10 +14,9 @@ type slots struct {
 	limit, used int
 	// waiting are by descending priority, of equal ones the first first.
 	waiting []*waiter
-	// lonely hold a slot and wait until no other works; alone tells that one of
-	// them works.
-	lonely []*waiter
-	alone  bool
+	// calming lets what works come to its end, then one at a time begin, until one
+	// of them wants to be alone; alone is that it is.
+	calming, alone bool
 }
 
 type waiter struct {
@@ -70,36 +69,36 @@ func (s *slots) free() {
 	s.give()
 }
 
-// isolate waits until whoever holds the caller's slot is the only one that works,
-// and keeps the others waiting from now on until the slot is given back. It reports
-// false if ctx ended before.
-func (s *slots) isolate(ctx context.Context) (join func(), ok bool) {
-	w := &waiter{given: make(chan struct{})}
-	s.mu.Lock()
-	s.lonely = append(s.lonely, w)
-	s.give()
-	s.mu.Unlock()
-	select {
-	case <-w.given:
-		return s.join, true
-	case <-ctx.Done():
-	}
+// seclude tells whether whoever holds the caller's slot is the only one that works,
+// and keeps others out until it calls leave. Where it is not, the process calms
+// down: until the next that asks can have it.
+func (s *slots) seclude() (leave func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.Index(s.lonely, w); i >= 0 {
-		s.lonely = slices.Delete(s.lonely, i, i+1)
-		s.give()
+	if s.alone || s.used > 1 {
+		s.calming = true
 		return nil, false
 	}
-	return s.join, true
+	s.calming, s.alone = false, true
+	return s.mix, true
 }
 
-// join ends what isolate has begun.
-func (s *slots) join() {
+// mix ends what seclude has begun.
+func (s *slots) mix() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.alone = false
+	s.calming, s.alone = false, false
 	s.give()
+}
+
+// settle tells that whoever could begin does not want to be alone.
+func (s *slots) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calming && s.used <= 1 {
+		s.calming = false
+		s.give()
+	}
 }
 
 // setLimit changes how many slots there are; 0 is no limit. What runs goes on.
@@ -111,16 +110,11 @@ func (s *slots) setLimit(limit int) {
 }
 
 func (s *slots) full() bool {
-	return s.alone || len(s.lonely) > 0 || s.limit > 0 && s.used >= s.limit
+	return s.alone || s.calming && s.used > 0 || s.limit > 0 && s.used >= s.limit
 }
 
 // give gives what is free to those who wait.
 func (s *slots) give() {
-	if !s.alone && len(s.lonely) > 0 && s.used <= len(s.lonely) {
-		s.alone = true
-		close(s.lonely[0].given)
-		s.lonely = s.lonely[1:]
-	}
 	for len(s.waiting) > 0 && !s.full() {
 		close(s.waiting[0].given)
 		s.waiting = s.waiting[1:]

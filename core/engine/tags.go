@@ -157,6 +157,9 @@ func (e *Engine) recordMove(ctx context.Context, m core.TagMove, do func() error
 		from, m.From = &now, now
 	case sdk.CodeOf(err) == sdk.NotFound:
 		from = new("")
+	case sdk.CodeOf(err) == sdk.Unavailable:
+		_ = e.Store.EndMove(context.WithoutCancel(ctx), id, nil, false)
+		return nil, err
 	default: // it may be nobody's business to read it
 	}
 	err = do()

@@ -137,6 +137,36 @@ func TestAPublicationWaitsForARestore(t *testing.T) {
 	})
 }
 
+// What came of a publication that was not heard would be lost with a move that
+// was made without a look at the tag.
+func TestARestoreLooksAtTheTagFirst(t *testing.T) {
+	w, _ := newTaggedWorld(t, nil)
+	r := w.submit(`{}`)
+	_, claim, err := w.store.Claim(t.Context(), r.ID, "dead", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publication := core.TagMove{Spec: movedIndex, From: "sha256:earlier", To: digestA, Kind: core.MovePublish}
+	if _, err := w.store.BeginMove(t.Context(), publication, &claim); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.Release(t.Context(), claim, 0, true); err != nil {
+		t.Fatal(err)
+	}
+	w.images.Hide(movedIndex)
+	if _, err := w.RestoreTag(t.Context(), "", movedIndex, digestB); sdk.CodeOf(err) != sdk.Unavailable {
+		t.Errorf("a restore of a tag that cannot be seen: %v", err)
+	}
+	if _, err := w.RestoreTag(t.Context(), "", movedIndex, digestB); err != nil {
+		t.Fatal(err)
+	}
+	publication.Request = r.ID
+	restore := core.TagMove{Spec: movedIndex, From: digestA, To: digestB, Kind: core.MoveRestore}
+	if diff := cmp.Diff([]core.TagMove{restore, publication}, w.moves(movedIndex)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestARestoreIsOneMoveAndOneEvent(t *testing.T) {
 	w, _ := newTaggedWorld(t, nil)
 	m, err := w.RestoreTag(t.Context(), "", movedIndex, digestB)

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -100,114 +101,142 @@ func TestARequestThatHasMovedAnIndexIsNotGivenUp(t *testing.T) {
 	}
 }
 
+// crew runs requests as a process of the engine does.
+type crew struct {
+	*world
+	begun chan int64
+	end   chan struct{}
+}
+
+// newCrew has requests run until end is sent to, and tells which have begun.
+func newCrew(t *testing.T) *crew {
+	c := &crew{begun: make(chan int64, 10), end: make(chan struct{})}
+	c.world = newWorld(t, func(ctx context.Context, job *sdk.Job) error {
+		c.begun <- job.Request.ID
+		select {
+		case <-c.end:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+	return c
+}
+
+// suspect submits a request over which three workers die.
+func (c *crew) suspect() int64 {
+	c.t.Helper()
+	r := c.submit(`{}`)
+	for range 3 {
+		c.dies(r.ID)
+	}
+	if err := c.store.Recover(c.t.Context()); err != nil {
+		c.t.Fatal(err)
+	}
+	return r.ID
+}
+
+// run takes what is next, as soon as there is a slot, again and again.
+func (c *crew) run(times int) {
+	for range times {
+		go func() {
+			for c.t.Context().Err() == nil {
+				release, ok := c.Slot(c.t.Context(), "default", noPass)
+				if !ok {
+					return
+				}
+				c.Engine.Run(c.t.Context(), "default")
+				release()
+				select {
+				case <-c.t.Context().Done():
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
+		}()
+	}
+}
+
+// want checks which requests have begun since it was last asked.
+func (c *crew) want(ids ...int64) {
+	c.t.Helper()
+	time.Sleep(5 * time.Second)
+	var got []int64
+	for len(c.begun) > 0 {
+		got = append(got, <-c.begun)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, ids) {
+		c.t.Fatalf("requests %v began, want %v", got, ids)
+	}
+}
+
 // What kills a worker takes the requests beside it along, as suspect as itself.
 func TestASuspectRunsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		begun := make(chan int64, 3)
-		end := make(chan struct{})
-		w := newWorld(t, func(ctx context.Context, job *sdk.Job) error {
-			begun <- job.Request.ID
-			<-end
-			return nil
-		})
-		run := func() {
-			release, ok := w.Slot(t.Context(), "default", noPass)
-			if !ok {
-				t.Error("no slot")
-				return
-			}
-			defer release()
-			w.Engine.Run(t.Context(), "default")
+		c := newCrew(t)
+		before := c.submit(`{}`).ID
+		c.run(3)
+		c.want(before)
+		suspect := c.suspect()
+		c.want()
+		c.wantState(suspect, core.InProgress, "3 workers died while they ran this request, so it waits until it can run alone in one.")
+		after := c.submit(`{}`).ID
+		last := c.submit(`{}`).ID
+		c.want()
+		c.end <- struct{}{}
+		c.want(suspect)
+		c.end <- struct{}{}
+		c.want(after, last)
+		c.end <- struct{}{}
+		c.end <- struct{}{}
+		c.want()
+		for _, id := range []int64{before, suspect, after, last} {
+			c.wantState(id, core.Complete, "")
 		}
-		isBegun := func(want int64) {
-			t.Helper()
-			synctest.Wait()
-			select {
-			case id := <-begun:
-				if id != want {
-					t.Fatalf("request %d runs, want %d", id, want)
-				}
-			default:
-				t.Fatalf("request %d does not run", want)
-			}
-			if len(begun) > 0 {
-				t.Fatalf("request %d runs beside it", <-begun)
-			}
-		}
-		before := w.submit(`{}`)
-		go run()
-		isBegun(before.ID)
-		suspect := w.submit(`{}`)
-		for range 3 {
-			w.dies(suspect.ID)
-		}
-		after := w.submit(`{}`)
-		if err := w.store.Recover(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		go run()
-		synctest.Wait()
-		go run()
-		synctest.Wait()
-		if len(begun) > 0 {
-			t.Fatalf("request %d runs beside request %d", <-begun, before.ID)
-		}
-		for _, id := range []int64{suspect.ID, after.ID} {
-			end <- struct{}{}
-			isBegun(id)
-		}
-		end <- struct{}{}
-		synctest.Wait()
-		for _, r := range []*core.Request{before, suspect, after} {
-			w.wantState(r.ID, core.Complete, "")
-		}
-		if log := w.files.Log(suspect.ID); !strings.Contains(log, "died 3 times while it ran this request, which runs alone") {
+		if log := c.files.Log(suspect); !strings.Contains(log, "died 3 times while it ran this request, which runs alone") {
 			t.Errorf("log: %s", log)
 		}
+		if r := c.request(suspect); len(r.History) != 3 {
+			t.Errorf("its history is %+v", r.History)
+		}
+	})
+}
+
+// Of several suspects only the one that runs is held to kill its worker.
+func TestASuspectThatWaitsHasNoWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrew(t)
+		first, second := c.suspect(), c.suspect()
+		c.run(3)
+		c.want(first)
+		if r := c.request(second); r.Worker != "" || r.TakeOvers != 3 {
+			t.Errorf("the second has worker %q and %d take-overs", r.Worker, r.TakeOvers)
+		}
+		c.end <- struct{}{}
+		c.want(second)
+		c.end <- struct{}{}
+		c.want()
 	})
 }
 
 // A suspect that is not to run any more keeps nobody waiting.
 func TestASuspectThatEndsWhileItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ran := 0
-		end := make(chan struct{})
-		w := newWorld(t, func(ctx context.Context, job *sdk.Job) error {
-			ran++
-			<-end
-			return nil
-		})
-		run := func() {
-			if release, ok := w.Slot(t.Context(), "default", noPass); ok {
-				defer release()
-				w.Engine.Run(t.Context(), "default")
-			}
-		}
-		w.submit(`{}`)
-		go run()
-		synctest.Wait()
-		suspect := w.submit(`{}`)
-		for range 3 {
-			w.dies(suspect.ID)
-		}
-		if err := w.store.Recover(t.Context()); err != nil {
+		c := newCrew(t)
+		before := c.submit(`{}`).ID
+		c.run(3)
+		c.want(before)
+		suspect := c.suspect()
+		c.want()
+		if _, err := c.Cancel(t.Context(), suspect, "The request was cancelled by jane."); err != nil {
 			t.Fatal(err)
 		}
-		go run()
-		synctest.Wait()
-		w.submit(`{}`)
-		go run()
-		synctest.Wait()
-		if ran != 1 {
-			t.Fatalf("%d run", ran)
-		}
-		if _, err := w.Cancel(t.Context(), suspect.ID, "The request was cancelled by jane."); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		if ran != 2 {
-			t.Errorf("%d run after the suspect was cancelled", ran)
-		}
-		close(end)
+		c.end <- struct{}{}
+		c.want()
+		first, second := c.submit(`{}`).ID, c.submit(`{}`).ID
+		c.want(first, second)
+		c.end <- struct{}{}
+		c.end <- struct{}{}
+		c.want()
 	})
 }

@@ -24,7 +24,7 @@ type Condition struct {
 	// File is the database file of SQLite, and empty for others.
 	File string
 	// Missing tells that SQLite's file is not there yet. Nothing else is known
-	// then but System, File and Newest.
+	// then but System, File, Newest and Oldest.
 	Missing bool
 	// Schema is the last migration that the database has had, 0 if none; Newest
 	// is the last that this program knows. Oldest is the one that a program must

@@ -34,6 +34,10 @@ type Process struct {
 // child gets SysProcAttr.Pdeathsig, or SIGKILL if that is none, when this
 // process ends. With SysProcAttr.Setpgid, all that is left of its group is
 // killed when the child ends. The error is that of cmd.Start.
+//
+// cmd is waited for from the beginning, so its StdoutPipe and StderrPipe, which
+// that closes, are not for it: use an os.Pipe. The context of exec.CommandContext
+// kills the child alone.
 func Start(cmd *exec.Cmd) (*Process, error) {
 	attr := new(syscall.SysProcAttr)
 	if cmd.SysProcAttr != nil {
@@ -83,7 +87,7 @@ func (p *Process) run(started chan<- error) {
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Signal sends a signal to the child alone. The error is os.ErrProcessDone
-// after its end.
+// when it has been waited for.
 func (p *Process) Signal(signal os.Signal) error { return p.cmd.Process.Signal(signal) }
 
 // Kill kills the child, and its group if it has one of its own. It does not

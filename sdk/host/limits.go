@@ -94,20 +94,27 @@ func (p *process) watch() {
 	}
 }
 
+const advice = "if it needs that much, raise %s in the limits of its block"
+
 // excess tells which limit a process has passed, and what to do about it.
 func (l Limits) excess(pid int) string {
-	const advice = "if it needs that much, raise %s in the limits of its block"
 	if l.Memory > 0 {
 		if has := memoryOf(pid); has > l.Memory {
 			return fmt.Sprintf("it had %d MiB of memory and may have %d: "+advice, has>>20, l.Memory>>20, "memory")
 		}
 	}
 	if l.CPUTime > 0 {
-		if used := cpuTimeOf(pid); used > l.CPUTime {
-			return fmt.Sprintf("it has used %v of processor time and may have %v: "+advice, used.Round(time.Millisecond), l.CPUTime, "cpu_time")
-		}
+		return overTime(cpuTimeOf(pid), l.CPUTime)
 	}
 	return ""
+}
+
+// overTime tells of processor time beyond a limit.
+func overTime(used, limit time.Duration) string {
+	if used <= limit {
+		return ""
+	}
+	return fmt.Sprintf("it has used %v of processor time and may have %v: "+advice, used.Round(time.Millisecond), limit, "cpu_time")
 }
 
 // cpuTimeOf returns the processor time that a process has used; 0 if it cannot
@@ -150,8 +157,13 @@ func (p *process) ending(err error) error {
 	}
 	var known story
 	p.tell(func(s *story) { known = *s })
-	if known.excess != "" {
-		return fmt.Errorf("%s; %s", state, known.excess)
+	excess := known.excess
+	if limit := p.command.Limits.CPUTime; excess == "" && limit > 0 {
+		// The kernel may have seen it first.
+		excess = overTime(state.UserTime()+state.SystemTime(), limit)
+	}
+	if excess != "" {
+		return fmt.Errorf("%s; %s", state, excess)
 	}
 	return fmt.Errorf("%s", state)
 }

@@ -47,8 +47,10 @@ http: {addr: %q}
 	})
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	client := &http.Client{Timeout: patience}
+	defer client.CloseIdleConnections()
 	for deadline := time.After(patience); ; {
-		resp, err := http.Get("http://" + host + "/v2/")
+		resp, err := client.Get("http://" + host + "/v2/")
 		if err == nil {
 			resp.Body.Close()
 			return host

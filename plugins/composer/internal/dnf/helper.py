@@ -91,6 +91,7 @@ class Session:
         # Everything that decides what is downloaded is part of the name, so
         # that a changed source never sees the cache of what it was.
         key = json.dumps([source["id"], source["type"], source["url"], source.get("proxy"), source.get("check_ssl"),
+                          source.get("ca_file") or self.ask.get("ca_file"), source.get("cert_file"),
                           self.ask["arch"], self.ask.get("releasever")])
         name = "source-" + hashlib.sha256(key.encode()).hexdigest()[:24]
         if name in self.by_id:

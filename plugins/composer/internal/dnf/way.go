@@ -78,15 +78,16 @@ func (w *way) explain(err error) error {
 	if refused.err.Code != sdk.Unavailable {
 		return refused.err
 	}
+	explained := refused.err
 	for i, p := range w.passes {
 		source, fault := w.sources[i].ID, p.Fault()
 		switch {
 		case fault == nil, refused.source != "" && refused.source != source:
 		case fault.Code == sdk.Denied:
 			return sdk.Errorf(sdk.Denied, "source %s: %s", source, fault.Message)
-		default:
-			return sdk.Errorf(sdk.Unavailable, "%s (%s)", refused.err.Message, fault.Message)
+		case explained == refused.err:
+			explained = sdk.Errorf(sdk.Unavailable, "%s (%s)", refused.err.Message, fault.Message)
 		}
 	}
-	return refused.err
+	return explained
 }

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/iib-engine/iib/plugins/composer/internal/git"
 	"github.com/iib-engine/iib/sdk"
@@ -166,8 +167,13 @@ func TestClone(t *testing.T) {
 		if err, fault := clone(t, free, "ssh://git@"+shell+"/repo"); err == nil || fault != nil {
 			t.Errorf("%v, %v", err, fault)
 		}
-		if banner := <-banners; !strings.HasPrefix(banner, "SSH-2.0") {
-			t.Errorf("the server got %q", banner)
+		select {
+		case banner := <-banners:
+			if !strings.HasPrefix(banner, "SSH-2.0") {
+				t.Errorf("the server got %q", banner)
+			}
+		case <-time.After(time.Minute):
+			t.Error("nobody came to the server")
 		}
 	})
 	t.Run("ssh in a denied network", func(t *testing.T) {

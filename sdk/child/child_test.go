@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -19,6 +20,51 @@ import (
 
 	"github.com/iib-engine/iib/sdk/child"
 )
+
+// parent is set for this program when it is to run a child and be killed.
+const parent = "CHILD_TEST_PARENT"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(parent) == "" {
+		os.Exit(m.Run())
+	}
+	cmd := exec.Command("/bin/sleep", "600")
+	cmd.Stdout = os.Stdout
+	p, err := child.Start(cmd)
+	fmt.Println(err)
+	if err == nil {
+		_ = p.Wait()
+	}
+}
+
+// Whoever reads what both write sees the end of it when both have ended.
+func TestAChildEndsWithItsParent(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), parent+"=1")
+	cmd.Stdout = write
+	p, err := child.Start(cmd)
+	write.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := bufio.NewReader(read)
+	if line, err := out.ReadString('\n'); line != "<nil>\n" {
+		t.Fatalf("the parent says %q, %v", line, err)
+	}
+	p.Kill()
+	_ = p.Wait()
+	if err := read.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Errorf("the child of a parent that was killed: %v", err)
+	}
+}
 
 // shell starts a script and returns its first line.
 func shell(t *testing.T, group bool, script string) (*child.Process, string) {

@@ -12,6 +12,7 @@ import (
 	"github.com/iib-engine/iib/core/bucket"
 	"github.com/iib-engine/iib/core/coretest"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/sdktest/poll"
 )
 
 func appendTo(t *testing.T, files *bucket.Files) io.WriteCloser {
@@ -59,14 +60,12 @@ func logOf(t *testing.T, files *bucket.Files) string {
 // await reads on until the reader has brought as much as wanted.
 func await(t *testing.T, r io.Reader, got *bytes.Buffer, want string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); got.String() != want; time.Sleep(5 * time.Millisecond) {
+	poll.Until(t, fmt.Sprintf("the log has these %d bytes: %.200q", len(want), want), func() bool {
 		if _, err := io.Copy(got, r); err != nil {
 			t.Fatal(err)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the log has %d bytes, want %d: %.200q", got.Len(), len(want), got.String())
-		}
-	}
+		return got.String() == want
+	})
 }
 
 func lines(who string, from, to int) string {
@@ -206,14 +205,10 @@ func TestABucketThatIsAwayCostsNoMoreThanLines(t *testing.T) {
 	}
 	s.Break(nil)
 	// What there is room for again is told from what is lost.
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := io.WriteString(w, "after\n"); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the bucket is back, and writing still fails")
-		}
-	}
+	poll.Until(t, "what is written to the bucket that is back is kept", func() bool {
+		_, err := io.WriteString(w, "after\n")
+		return err == nil
+	})
 	closeLog(t, w)
 	got := strings.ReplaceAll(logOf(t, files), chunk, "")
 	notice := "bytes of this log were lost, because its bucket did not answer\n"

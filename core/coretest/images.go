@@ -50,32 +50,26 @@ func (i *Images) Set(spec, digest string) {
 
 // Silence lets the next move of a tag be made, and its answer be lost.
 func (i *Images) Silence(spec string) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.silent == nil {
-		i.silent = make(map[string]bool)
-	}
-	i.silent[spec] = true
+	i.mark(&i.silent, spec)
 }
 
 // Hide lets the next reading of a tag get no answer.
 func (i *Images) Hide(spec string) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.hidden == nil {
-		i.hidden = make(map[string]bool)
-	}
-	i.hidden[spec] = true
+	i.mark(&i.hidden, spec)
 }
 
 // Collect makes the registry forget an image.
 func (i *Images) Collect(digest string) {
+	i.mark(&i.gone, digest)
+}
+
+func (i *Images) mark(marked *map[string]bool, name string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.gone == nil {
-		i.gone = make(map[string]bool)
+	if *marked == nil {
+		*marked = make(map[string]bool)
 	}
-	i.gone[digest] = true
+	(*marked)[name] = true
 }
 
 // Moves returns the pull specs whose tags a session moved, in order.

@@ -20,6 +20,18 @@ func (s *subject) move(m core.TagMove, claim *core.Claim) int64 {
 	return id
 }
 
+// abandoned is a request whose run has begun a move, and has died.
+func (s *subject) abandoned(m core.TagMove) (r *core.Request, id int64) {
+	s.t.Helper()
+	r = s.one()
+	dead := s.claim(r.ID, "dead", time.Hour)
+	id = s.begin(m, &dead)
+	if err := s.Release(s.t.Context(), dead, 0, true); err != nil {
+		s.t.Fatal(err)
+	}
+	return r, id
+}
+
 func (s *subject) begin(m core.TagMove, claim *core.Claim) int64 {
 	s.t.Helper()
 	id, err := s.BeginMove(s.t.Context(), m, claim)
@@ -108,12 +120,7 @@ func testTagMoves(t *testing.T, open func(t *testing.T) core.Store) {
 	})
 	t.Run("that a dead worker made are found by the next", func(t *testing.T) {
 		s := start(t, open)
-		r := s.one()
-		dead := s.claim(r.ID, "dead", time.Hour)
-		id := s.begin(publish, &dead)
-		if err := s.Release(t.Context(), dead, 0, true); err != nil {
-			t.Fatal(err)
-		}
+		r, id := s.abandoned(publish)
 		// The tag is where the dead one wanted it: it was moved, once.
 		next := s.claim(r.ID, "next", time.Hour)
 		again := s.begin(publish, &next)
@@ -126,12 +133,7 @@ func testTagMoves(t *testing.T, open func(t *testing.T) core.Store) {
 	})
 	t.Run("that a dead worker made outlast one that saw nothing and did nothing", func(t *testing.T) {
 		s := start(t, open)
-		r := s.one()
-		dead := s.claim(r.ID, "dead", time.Hour)
-		id := s.begin(publish, &dead)
-		if err := s.Release(t.Context(), dead, 0, true); err != nil {
-			t.Fatal(err)
-		}
+		r, id := s.abandoned(publish)
 		next := s.claim(r.ID, "next", time.Hour)
 		blind := s.begin(publish, &next)
 		if err := s.EndMove(t.Context(), blind, nil, false); err != nil {
@@ -147,12 +149,7 @@ func testTagMoves(t *testing.T, open func(t *testing.T) core.Store) {
 	})
 	t.Run("that a dead worker made are lost with one that saw nothing and moved the tag", func(t *testing.T) {
 		s := start(t, open)
-		r := s.one()
-		dead := s.claim(r.ID, "dead", time.Hour)
-		s.begin(publish, &dead)
-		if err := s.Release(t.Context(), dead, 0, true); err != nil {
-			t.Fatal(err)
-		}
+		r, _ := s.abandoned(publish)
 		next := s.claim(r.ID, "next", time.Hour)
 		blind := s.begin(publish, &next)
 		if err := s.EndMove(t.Context(), blind, nil, true); err != nil {

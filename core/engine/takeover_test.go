@@ -136,6 +136,17 @@ func (c *crew) suspect() int64 {
 	return r.ID
 }
 
+// busy has one request run while a suspect waits.
+func (c *crew) busy() (running, suspect int64) {
+	c.t.Helper()
+	running = c.submit(`{}`).ID
+	c.run(3)
+	c.want(running)
+	suspect = c.suspect()
+	c.want()
+	return running, suspect
+}
+
 // run takes what is next, as soon as there is a slot, again and again.
 func (c *crew) run(times int) {
 	for range times {
@@ -174,11 +185,7 @@ func (c *crew) want(ids ...int64) {
 func TestASuspectRunsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrew(t)
-		before := c.submit(`{}`).ID
-		c.run(3)
-		c.want(before)
-		suspect := c.suspect()
-		c.want()
+		before, suspect := c.busy()
 		c.wantState(suspect, core.InProgress, "3 workers died while they ran this request, so it waits until it can run alone in one.")
 		after := c.submit(`{}`).ID
 		last := c.submit(`{}`).ID
@@ -223,11 +230,7 @@ func TestASuspectThatWaitsHasNoWorker(t *testing.T) {
 func TestASuspectThatEndsWhileItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrew(t)
-		before := c.submit(`{}`).ID
-		c.run(3)
-		c.want(before)
-		suspect := c.suspect()
-		c.want()
+		_, suspect := c.busy()
 		if _, err := c.Cancel(t.Context(), suspect, "The request was cancelled by jane."); err != nil {
 			t.Fatal(err)
 		}

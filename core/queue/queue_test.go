@@ -9,6 +9,7 @@ import (
 
 	"github.com/iib-engine/iib/core/coretest"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/sdktest/poll"
 )
 
 // worker serves queues and notes what runs.
@@ -50,18 +51,6 @@ func (w *worker) seen() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ran
-}
-
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-ticker.C {
-		if condition() {
-			return
-		}
-	}
-	t.Fatalf("in a minute it did not come true that %s", what)
 }
 
 func serve(t *testing.T, q *Queue, w *worker, specs ...Spec) (stop func()) {
@@ -125,9 +114,9 @@ func TestQueue(t *testing.T) {
 				tell(t, q, "once", 3)
 				stop := serve(t, q, w, Spec{Name: "once", Concurrency: 4})
 				defer stop()
-				await(t, "three ran", func() bool { return w.seen() == 3 })
+				poll.Until(t, "three ran", func() bool { return w.seen() == 3 })
 				tell(t, q, "once", 1)
-				await(t, "the fourth ran", func() bool { return w.seen() == 4 })
+				poll.Until(t, "the fourth ran", func() bool { return w.seen() == 4 })
 			})
 			t.Run("is filled up to what is ready and not beyond", func(t *testing.T) {
 				q := open(t, url)
@@ -161,12 +150,12 @@ func TestQueue(t *testing.T) {
 				tell(t, q, "wide", 3)
 				stopNarrow := serve(t, q, narrow, Spec{Name: "narrow", Concurrency: 2})
 				defer stopNarrow()
-				await(t, "two run", func() bool { return narrow.seen() == 2 })
+				poll.Until(t, "two run", func() bool { return narrow.seen() == 2 })
 				stopWide := serve(t, q, wide, Spec{Name: "wide", Concurrency: 3})
 				defer stopWide()
-				await(t, "the other queue is not held up", func() bool { return wide.seen() == 3 })
+				poll.Until(t, "the other queue is not held up", func() bool { return wide.seen() == 3 })
 				close(narrow.hold)
-				await(t, "all ran", func() bool { return narrow.seen() == 4 })
+				poll.Until(t, "all ran", func() bool { return narrow.seen() == 4 })
 				if narrow.most != 2 {
 					t.Errorf("%d ran at once", narrow.most)
 				}
@@ -175,7 +164,7 @@ func TestQueue(t *testing.T) {
 				q, w := open(t, url), &worker{hold: make(chan struct{})}
 				tell(t, q, "stop", 1)
 				stop := serve(t, q, w, Spec{Name: "stop", Concurrency: 1})
-				await(t, "it runs", func() bool { return w.seen() == 1 })
+				poll.Until(t, "it runs", func() bool { return w.seen() == 1 })
 				stop()
 				if w.now != 0 {
 					t.Error("the run goes on")
@@ -190,7 +179,7 @@ func TestQueue(t *testing.T) {
 					w := new(worker)
 					stopOther := serve(t, open(t, url), w, Spec{Name: "passed", Concurrency: 1})
 					defer stopOther()
-					await(t, "another worker ran all", func() bool { return w.seen() == 3 })
+					poll.Until(t, "another worker ran all", func() bool { return w.seen() == 3 })
 				})
 			}
 			t.Run("is filled again where Redis lost its data", func(t *testing.T) {
@@ -202,7 +191,7 @@ func TestQueue(t *testing.T) {
 				fill(t, q, "lost", 2)
 				stop := serve(t, q, w, Spec{Name: "lost", Concurrency: 2})
 				defer stop()
-				await(t, "both ran", func() bool { return w.seen() == 2 })
+				poll.Until(t, "both ran", func() bool { return w.seen() == 2 })
 			})
 			t.Run("is filled again where a worker took a hint and died", func(t *testing.T) {
 				q := open(t, url)
@@ -216,14 +205,14 @@ func TestQueue(t *testing.T) {
 				w := new(worker)
 				stop := serve(t, q, w, Spec{Name: "dead", Concurrency: 1})
 				defer stop()
-				await(t, "it ran", func() bool { return w.seen() == 1 })
+				poll.Until(t, "it ran", func() bool { return w.seen() == 1 })
 			})
 			t.Run("is filled again where a process died while it did that", func(t *testing.T) {
 				q := open(t, url)
 				if err := q.redis.SetNX(t.Context(), fillingKey("left"), 1, fillTime).Err(); err != nil {
 					t.Fatal(err)
 				}
-				await(t, "another process filled it", func() bool {
+				poll.Until(t, "another process filled it", func() bool {
 					fill(t, q, "left", 1)
 					return pending(t, q, "left") == 1
 				})

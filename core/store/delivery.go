@@ -58,7 +58,7 @@ type dueDelivery struct {
 // and of whose batch no earlier one waits and none is in hand. Where a batch
 // stops is found in one pass over the rows and not row by row, so that many
 // that wait cost little. A row of a kind that this program does not know waits
-// for a newer one to have the turn.
+// for a newer one to have the turn, and holds up none of its batch.
 func (t *tx) due(turn core.Turn, limit int) ([]dueDelivery, error) {
 	var found []dueDelivery
 	err := t.each(func(rows *sql.Rows) error {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/iib-engine/iib/sdk/sdktest/poll"
 )
 
 func TestGroupCommit(t *testing.T) {
@@ -80,7 +82,7 @@ func TestGroupCommit(t *testing.T) {
 			})
 		})
 		wg.Go(func() { results[2] = g.write(t.Context(), execute(`INSERT INTO n VALUES (2)`)) })
-		waitFor(t, func() bool { return len(g.line) == 2 })
+		poll.Until(t, "two writes wait", func() bool { return len(g.line) == 2 })
 		close(proceed)
 		wg.Wait()
 		if results[0] != nil || results[1] == nil || results[2] != nil {
@@ -105,7 +107,7 @@ func TestGroupCommit(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		gone := make(chan error)
 		go func() { gone <- g.write(ctx, execute(`INSERT INTO n VALUES (1)`)) }()
-		waitFor(t, func() bool { return len(g.line) == 1 })
+		poll.Until(t, "one write waits", func() bool { return len(g.line) == 1 })
 		cancel()
 		if err := <-gone; err != context.Canceled {
 			t.Errorf("write: %v", err)

@@ -82,11 +82,11 @@ func oldestOf(steps []migration) int64 {
 //
 // Older programs go on working meanwhile. A step that waits for a table has all
 // of them wait behind it, so on PostgreSQL it soon lets them pass and begins
-// again, until patience is over.
+// again, up to migrateTries times.
 func migrate(ctx context.Context, db *sql.DB, d *dialect, steps []migration) error {
-	for began := time.Now(); ; {
+	for try := 1; ; try++ {
 		err := migrateOnce(ctx, db, d, steps)
-		if !inTheWay(err) || time.Since(began) > patience {
+		if !inTheWay(err) || try == migrateTries {
 			return err
 		}
 		select {
@@ -97,8 +97,12 @@ func migrate(ctx context.Context, db *sql.DB, d *dialect, steps []migration) err
 	}
 }
 
-// migratePause is how long the others have the tables to themselves.
-const migratePause = 100 * time.Millisecond
+const (
+	// migrateTries that wait for a table take half a minute.
+	migrateTries = 50
+	// migratePause is how long the others have the tables to themselves.
+	migratePause = 100 * time.Millisecond
+)
 
 func migrateOnce(ctx context.Context, db *sql.DB, d *dialect, steps []migration) (err error) {
 	conn, err := db.Conn(ctx)

@@ -13,6 +13,7 @@ import (
 	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/core/coretest"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/sdktest/poll"
 )
 
 func TestAMigrationSaysWhichProgramsWorkOnItsResult(t *testing.T) {
@@ -203,7 +204,7 @@ func TestAMigrationIsInNobodysWay(t *testing.T) {
 	migrated := make(chan error, 1)
 	next := thisRelease(t).next(t, 1, `ALTER TABLE requests ADD COLUMN mood <text>; ALTER TABLE runs ADD COLUMN mood <text>;`)
 	go func() { migrated <- next.starts(t, s) }()
-	waitFor(t, func() bool {
+	poll.Until(t, "the migration waits for a table", func() bool {
 		waiting := 0
 		err := s.pools[0].QueryRowContext(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'`).Scan(&waiting)
 		return err != nil || waiting > 0

@@ -12,6 +12,7 @@ import (
 	"github.com/iib-engine/iib/core"
 	"github.com/iib-engine/iib/core/coretest"
 	"github.com/iib-engine/iib/sdk"
+	"github.com/iib-engine/iib/sdk/sdktest/poll"
 )
 
 // schemas makes empty schemas in one database, which is quicker than databases.
@@ -117,7 +118,7 @@ func TestPostgresCrash(t *testing.T) {
 	more := func() {
 		t.Helper()
 		goal := confirmed() + 100
-		waitFor(t, func() bool { return confirmed() >= goal || t.Failed() })
+		poll.Until(t, "so many writes are confirmed", func() bool { return confirmed() >= goal || t.Failed() })
 	}
 	for range 3 {
 		more()

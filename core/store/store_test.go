@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -43,21 +42,6 @@ func create(t *testing.T, s *Store, n core.NewRequest) *core.Request {
 		t.Fatalf("Create: %v", err)
 	}
 	return requests[0]
-}
-
-// waitFor polls until a condition holds.
-func waitFor(t *testing.T, condition func() bool) {
-	t.Helper()
-	deadline := time.After(time.Minute)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatal("it did not come to be within a minute")
-		}
-	}
 }
 
 func TestSQLite(t *testing.T) {

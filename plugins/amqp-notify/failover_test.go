@@ -13,6 +13,7 @@ import (
 
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/sdktest"
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 	"github.com/iib-engine/iib/sdk/sdktest/rabbitmq"
 )
 
@@ -160,40 +161,17 @@ func TestLogins(t *testing.T) {
 	}
 }
 
-// peer is a server that does with each connection what it is told.
-func peer(t *testing.T, serve func(net.Conn)) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				serve(conn)
-			}()
-		}
-	}()
-	return "amqp://" + listener.Addr().String()
-}
-
 func TestPeersThatAreNoBrokers(t *testing.T) {
-	wait := func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
-	say := func(what string) func(net.Conn) {
-		return func(conn net.Conn) { _, _ = conn.Write([]byte(what)); wait(conn) }
+	wait := func(conn *net.TCPConn) { _, _ = io.Copy(io.Discard, conn) }
+	say := func(what string) func(*net.TCPConn) {
+		return func(conn *net.TCPConn) { _, _ = conn.Write([]byte(what)); wait(conn) }
 	}
 	for _, c := range []struct {
 		name  string
-		serve func(net.Conn)
+		serve func(*net.TCPConn)
 		says  string
 	}{
-		{"one that hangs up", func(net.Conn) {}, ""},
+		{"one that hangs up", func(*net.TCPConn) {}, ""},
 		{"one that says nothing", wait, "no connection within 300ms"},
 		{"a web server", say("HTTP/1.1 400 Bad Request\r\n\r\n"), ""},
 		{"AMQP 0-9-1", say("AMQP\x00\x00\x09\x01"), ""},
@@ -202,7 +180,7 @@ func TestPeersThatAreNoBrokers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			n := plainly(peer(t, c.serve))
+			n := plainly("amqp://" + loopback.Serve(t, c.serve))
 			n.Timeout = 300 * time.Millisecond
 			wantError(t, sdktest.Notifier(t, n).Notify(t.Context(), buildEvent(1, 1, "failed", "")), sdk.Unavailable, "no broker is reached", c.says)
 		})
@@ -211,7 +189,7 @@ func TestPeersThatAreNoBrokers(t *testing.T) {
 
 func TestACallEndsWithItsContext(t *testing.T) {
 	arrived := make(chan struct{}, 1)
-	n := plainly(peer(t, func(conn net.Conn) { arrived <- struct{}{}; _, _ = io.Copy(io.Discard, conn) }))
+	n := plainly("amqp://" + loopback.Serve(t, func(conn *net.TCPConn) { arrived <- struct{}{}; _, _ = io.Copy(io.Discard, conn) }))
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		<-arrived
@@ -223,7 +201,7 @@ func TestACallEndsWithItsContext(t *testing.T) {
 }
 
 func TestSilentBrokersAreToldOfBeforeTheCallEnds(t *testing.T) {
-	n := plainly(peer(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }))
+	n := plainly("amqp://" + loopback.Serve(t, func(conn *net.TCPConn) { _, _ = io.Copy(io.Discard, conn) }))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	err := sdktest.Notifier(t, n).Notify(ctx, buildEvent(1, 1, "failed", ""))

@@ -7,7 +7,7 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/build"
 	"github.com/iib-engine/iib/plugins/composer/internal/compose"
 	"github.com/iib-engine/iib/plugins/composer/internal/dnf"
-	"github.com/iib-engine/iib/plugins/composer/internal/git"
+	"github.com/iib-engine/iib/plugins/composer/internal/gateway"
 	"github.com/iib-engine/iib/plugins/composer/internal/pack"
 	"github.com/iib-engine/iib/plugins/composer/internal/solve"
 	"github.com/iib-engine/iib/sdk"
@@ -24,7 +24,7 @@ type backend struct {
 
 // newBackend returns what makes images on this host. config returns the build
 // settings of a compose.
-func newBackend(s *Settings, cacheDir string, way git.Way, config func(*compose.Params) compose.Config) (*backend, error) {
+func newBackend(s *Settings, cacheDir string, way gateway.Way, config func(*compose.Params) compose.Config) (*backend, error) {
 	solver, err := dnf.New(dnf.Options{
 		CacheDir: filepath.Join(cacheDir, "dnf"), Arch: s.Basearch, ReleaseVer: s.Releasever,
 		Rule: way.Rule, CAFile: way.CAFile,

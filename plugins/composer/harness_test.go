@@ -20,7 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/iib-engine/iib/plugins/composer/internal/compose"
-	"github.com/iib-engine/iib/plugins/composer/internal/git"
+	"github.com/iib-engine/iib/plugins/composer/internal/gateway"
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/sdktest"
 )
@@ -71,7 +71,7 @@ func newWorld(t testing.TB, change func(*Settings)) *world {
 // start runs the plugin; again means a restart with what is kept.
 func (w *world) start(change func(*Settings)) {
 	w.t.Helper()
-	s := newService(func(*Settings, string, git.Way, func(*compose.Params) compose.Config) (*backend, error) {
+	s := newService(func(*Settings, string, gateway.Way, func(*compose.Params) compose.Config) (*backend, error) {
 		return &backend{
 			solver: w.solver, kinds: func() []compose.Kind { return w.kinds },
 			build: func(ctx context.Context, job *sdk.Job, params *compose.Params) error {

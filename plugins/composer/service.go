@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/iib-engine/iib/plugins/composer/internal/compose"
-	"github.com/iib-engine/iib/plugins/composer/internal/git"
+	"github.com/iib-engine/iib/plugins/composer/internal/gateway"
 	"github.com/iib-engine/iib/plugins/composer/internal/gitsource"
 	"github.com/iib-engine/iib/plugins/composer/internal/ledger"
 	"github.com/iib-engine/iib/plugins/composer/internal/library"
@@ -42,7 +42,7 @@ type service struct {
 }
 
 // backendMaker is newBackend, but in tests.
-type backendMaker func(s *Settings, cacheDir string, way git.Way, config func(*compose.Params) compose.Config) (*backend, error)
+type backendMaker func(s *Settings, cacheDir string, way gateway.Way, config func(*compose.Params) compose.Config) (*backend, error)
 
 func newService(makeBackend backendMaker) *service {
 	return &service{Settings: defaultSettings(), makeBackend: makeBackend, hostRelease: "/etc/os-release"}
@@ -54,7 +54,7 @@ func (s *service) Start(_ context.Context, host sdk.Host) error {
 		return err
 	}
 	data, cache := host.Dirs()
-	way := git.Way{Rule: host, CAFile: s.CA}
+	way := gateway.Way{Rule: host, CAFile: s.CA}
 	backend, err := s.makeBackend(&s.Settings, cache, way, s.config)
 	if err != nil {
 		return err

@@ -3,10 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/iib-engine/iib/sdk/denied"
 )
@@ -39,14 +37,7 @@ func newMirrors(reach *http.Transport, rule denied.Rule, addresses ...string) (*
 	return &http.Client{Transport: m, CheckRedirect: judgeRedirect}, nil
 }
 
-// place is the scheme, host and port of a URL in one spelling.
-func place(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
-}
+func place(u *url.URL) string { return u.Scheme + "://" + denied.Place(u) }
 
 // RoundTrip implements http.RoundTripper.
 func (m *mirrors) RoundTrip(r *http.Request) (*http.Response, error) {

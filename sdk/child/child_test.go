@@ -2,7 +2,6 @@ package child_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/iib-engine/iib/sdk/child"
+	"github.com/iib-engine/iib/sdk/sdktest/processes"
 )
 
 // parent is set for this program when it is to run a child and be killed.
@@ -186,34 +186,10 @@ func TestAGroupEndsWithItsChild(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fd, err := unix.PidfdOpen(pid, 0)
-			if err != nil && !errors.Is(err, unix.ESRCH) {
-				t.Fatal(err)
-			}
+			other := processes.Watch(t, pid)
 			c.end(p)
 			_ = p.Wait()
-			if fd > 0 {
-				ended(t, fd)
-			}
+			other.Ended()
 		})
-	}
-}
-
-// ended waits until the process of a pidfd has ended.
-func ended(t *testing.T, fd int) {
-	t.Helper()
-	defer unix.Close(fd)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 1000)
-		switch {
-		case n == 1:
-			return
-		case err != nil && !errors.Is(err, unix.EINTR):
-			t.Fatal(err)
-		case ctx.Err() != nil:
-			t.Fatal("a process of the group is left")
-		}
 	}
 }

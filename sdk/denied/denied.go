@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
+	"strings"
 	"syscall"
 	"time"
 
@@ -67,6 +69,16 @@ func (n Networks) Check(address string) error {
 		}
 	}
 	return nil
+}
+
+// Place is the host and the port that a URL of http or https leads to, in one
+// spelling.
+func Place(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
 // Dialer returns a dialer that connects to none of the networks: it looks at

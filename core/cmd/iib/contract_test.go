@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 )
 
 // The rules of the API contract are tables in testdata/contract, which this
@@ -475,28 +477,7 @@ func wantBuild(t *testing.T, build map[string]any) {
 // hangingRegistry accepts connections and says nothing.
 func hangingRegistry(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		// A connection that nobody refers to is closed by the collector.
-		var open []net.Conn
-		defer func() {
-			for _, c := range open {
-				_ = c.Close()
-			}
-		}()
-		for {
-			c, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			open = append(open, c)
-		}
-	}()
-	return listener.Addr().String()
+	return loopback.Serve(t, func(*net.TCPConn) { <-t.Context().Done() })
 }
 
 // graphModes let some indexes have a graph mode (section 2.12).

@@ -125,7 +125,9 @@ func (e *estate) settle(done <-chan struct{}, ended *atomic.Int64) {
 
 // awaitNotices waits until the notifier was told of every end.
 func (e *estate) awaitNotices(all []*errand) {
-	for deadline := time.Now().Add(patience); ; {
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(patience); ; <-ticker.C {
 		told := make(map[int64]bool)
 		for _, p := range e.receiver.got() {
 			if p.Kind == "request" && p.State != string(core.InProgress) {
@@ -143,7 +145,6 @@ func (e *estate) awaitNotices(all []*errand) {
 		if missing == 0 || time.Now().After(deadline) {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }
 

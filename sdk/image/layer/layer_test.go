@@ -23,6 +23,7 @@ import (
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/image/layer"
 	"github.com/iib-engine/iib/sdk/image/layer/cas"
+	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
 func open(t testing.TB, dir string) *layer.Store {
@@ -183,9 +184,7 @@ func TestWrite(t *testing.T) {
 		}
 	})
 	t.Run("tar and gzip of the system read it", func(t *testing.T) {
-		if _, err := exec.LookPath("tar"); err != nil {
-			t.Skip("no tar program here")
-		}
+		real.Need(t, "tar")
 		dir := t.TempDir()
 		out, err := exec.Command("tar", "--extract", "--gzip", "--no-same-owner", "--file", first.Path, "--directory", dir).CombinedOutput()
 		if err != nil {

@@ -1,5 +1,5 @@
-// Package loopback finds addresses for servers that a test starts as programs,
-// and which therefore cannot take a listener from it.
+// Package loopback has servers for tests, and finds addresses for those that a
+// test starts as programs, and which therefore cannot take a listener from it.
 package loopback
 
 import (
@@ -47,6 +47,30 @@ func Port(t testing.TB) int {
 func Address(t testing.TB) string {
 	t.Helper()
 	return address(Port(t))
+}
+
+// Serve listens until the test ends, gives each connection to serve, which may
+// run several times at once, and closes it afterwards.
+func Serve(t testing.TB, serve func(*net.TCPConn)) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				serve(conn.(*net.TCPConn))
+			}()
+		}
+	}()
+	return listener.Addr().String()
 }
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

@@ -16,7 +16,7 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/compose"
 	"github.com/iib-engine/iib/plugins/composer/internal/customize"
 	"github.com/iib-engine/iib/plugins/composer/internal/dnf"
-	"github.com/iib-engine/iib/plugins/composer/internal/git"
+	"github.com/iib-engine/iib/plugins/composer/internal/gateway"
 	"github.com/iib-engine/iib/plugins/composer/internal/gitrpm"
 	"github.com/iib-engine/iib/plugins/composer/internal/pack"
 	"github.com/iib-engine/iib/plugins/composer/internal/solve"
@@ -38,7 +38,7 @@ type Options struct {
 	// describes the image's type alone.
 	Config func(*compose.Params) any
 	// Git is how repositories of a blueprint are reached.
-	Git git.Way
+	Git gateway.Way
 	// Push also pushes images of type oci to the engine's registry.
 	Push bool
 	// TestTime is how long composes take that only pretend; 0 is 5 seconds.

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/iib-engine/iib/plugins/composer/internal/compose"
 	"github.com/iib-engine/iib/plugins/composer/internal/dnf"
@@ -21,6 +20,7 @@ import (
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/child"
 	"github.com/iib-engine/iib/sdk/sdktest"
+	"github.com/iib-engine/iib/sdk/sdktest/processes"
 	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
@@ -94,16 +94,6 @@ func children(t *testing.T, of int) []int {
 	return found
 }
 
-// alive reports whether a process runs; one that nobody has reaped does not.
-func alive(pid int) bool {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	rest := string(content)
-	return !strings.HasPrefix(rest[strings.LastIndex(rest, ")")+1:], " Z")
-}
-
 // start runs a victim until it says a line, and returns it with what it runs.
 func start(t *testing.T, task victimTask, line string, ready func()) (*child.Process, []int) {
 	t.Helper()
@@ -144,21 +134,10 @@ func kill(t *testing.T, v *child.Process, below []int, least int, dirs ...string
 	if len(below) < least {
 		t.Errorf("the victim runs %d processes: nothing to be checked", len(below))
 	}
+	left := processes.Watch(t, below...)
 	v.Kill()
 	_ = v.Wait()
-	deadline := time.Now().Add(30 * time.Second)
-	for _, pid := range below {
-		for alive(pid) {
-			if time.Now().After(deadline) {
-				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-				for _, p := range below {
-					_ = syscall.Kill(p, syscall.SIGKILL)
-				}
-				t.Fatalf("process %d is left: %.80q", pid, line)
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	}
+	left.Ended()
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		t.Fatal(err)

@@ -53,7 +53,7 @@ func route(s solve.Source) (gateway.Route, error) {
 	}
 	for _, address := range named {
 		if u, err := url.Parse(address); err == nil && u.Host != "" {
-			route.Trusted = append(route.Trusted, gateway.Place(u))
+			route.Trusted = append(route.Trusted, denied.Place(u))
 		}
 	}
 	return route, nil

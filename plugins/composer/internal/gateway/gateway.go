@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +29,15 @@ type Gateway struct {
 
 	mu     sync.Mutex
 	passes map[string]*Pass // by user
+}
+
+// Way is what programs are told of the world outside.
+type Way struct {
+	// Rule tells where they must not go; nil denies nothing.
+	Rule denied.Rule
+	// CAFile has the authorities to trust where nothing else is said; empty means
+	// the system's.
+	CAFile string
 }
 
 // Open makes a gateway. Its user closes it when the programs have ended. Without
@@ -73,15 +81,6 @@ type Route struct {
 	Trusted []string
 	// Proxy is the proxy to go through; nil is none.
 	Proxy *url.URL
-}
-
-// Place is the host and the port that a URL of http or https leads to.
-func Place(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
 // Admit makes a pass, good until the gateway is closed.

@@ -111,7 +111,7 @@ func answer(w http.ResponseWriter, err error) {
 // forward passes on a request without TLS. Redirects are the program's to
 // follow, through us again.
 func (p *Pass) forward(w http.ResponseWriter, r *http.Request) {
-	if err := p.judge(r.Context(), Place(r.URL)); err != nil {
+	if err := p.judge(r.Context(), denied.Place(r.URL)); err != nil {
 		answer(w, err)
 		return
 	}
@@ -154,7 +154,7 @@ func (p *Pass) reach(ctx context.Context, place string) (net.Conn, error) {
 	if err := p.judge(ctx, place); err != nil {
 		return nil, err
 	}
-	conn, err := p.dial(ctx, "tcp", Place(proxy))
+	conn, err := p.dial(ctx, "tcp", denied.Place(proxy))
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/iib-engine/iib/plugins/composer/internal/gateway"
 	"github.com/iib-engine/iib/plugins/composer/internal/process"
 	"github.com/iib-engine/iib/sdk"
-	"github.com/iib-engine/iib/sdk/denied"
 )
 
 // settings keep git from asking anybody, from running anything, and from caring
@@ -32,14 +31,6 @@ const settings = `[safe]
 	umask = 0022
 `
 
-// Way is how git gets out.
-type Way struct {
-	// Rule tells where it must not go.
-	Rule denied.Rule
-	// CAFile has the authorities to trust; empty means the system's.
-	CAFile string
-}
-
 // Git is for one repository.
 type Git struct {
 	// Address is what git has to be told instead of the repository's own.
@@ -53,23 +44,23 @@ type Git struct {
 
 // Open prepares git for a repository, in a directory that must be there. The
 // user closes it.
-func (w Way) Open(dir, repo string) (*Git, error) {
+func Open(way gateway.Way, dir, repo string) (*Git, error) {
 	protocols, host, port, err := destination(repo)
 	if err != nil {
 		return nil, err
 	}
-	way, err := gateway.Open(w.Rule)
+	out, err := gateway.Open(way.Rule)
 	if err != nil {
 		return nil, err
 	}
-	g := &Git{Address: repo, dir: dir, gateway: way, pass: way.Admit(gateway.Route{})}
+	g := &Git{Address: repo, dir: dir, gateway: out, pass: out.Admit(gateway.Route{})}
 	config := filepath.Join(dir, "gitconfig")
 	g.env = []string{
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + config, "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=" + protocols,
 	}
 	text := settings + fmt.Sprintf("[http]\n\tproxy = %s\n\tproxyAuthMethod = basic\n", g.pass.URL())
-	if w.CAFile != "" {
-		text += fmt.Sprintf("\tsslCAInfo = %q\n", w.CAFile)
+	if way.CAFile != "" {
+		text += fmt.Sprintf("\tsslCAInfo = %q\n", way.CAFile)
 	}
 	err = os.WriteFile(config, []byte(text), 0o600)
 	if err != nil {

@@ -16,10 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iib-engine/iib/plugins/composer/internal/gateway"
 	"github.com/iib-engine/iib/plugins/composer/internal/git"
 	"github.com/iib-engine/iib/sdk"
 	"github.com/iib-engine/iib/sdk/clienttls/tlstest"
 	"github.com/iib-engine/iib/sdk/denied"
+	"github.com/iib-engine/iib/sdk/sdktest/loopback"
 	"github.com/iib-engine/iib/sdk/sdktest/real"
 )
 
@@ -55,7 +57,7 @@ func overHTTP(root string) http.Handler {
 // overGit serves repositories by git's own protocol, for each host others.
 func overGit(t *testing.T, root string) string {
 	t.Helper()
-	return accept(t, func(conn *net.TCPConn) {
+	return loopback.Serve(t, func(conn *net.TCPConn) {
 		file, err := conn.File()
 		if err != nil {
 			return
@@ -67,33 +69,11 @@ func overGit(t *testing.T, root string) string {
 	})
 }
 
-func accept(t *testing.T, serve func(*net.TCPConn)) (address string) {
-	t.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				serve(conn.(*net.TCPConn))
-			}()
-		}
-	}()
-	return listener.Addr().String()
-}
-
 // clone clones and returns what git and its gateway say.
-func clone(t *testing.T, way git.Way, repo string) (failure error, fault *sdk.Error) {
+func clone(t *testing.T, way gateway.Way, repo string) (failure error, fault *sdk.Error) {
 	t.Helper()
 	dir := t.TempDir()
-	g, err := way.Open(dir, repo)
+	g, err := git.Open(way, dir, repo)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,12 +111,12 @@ func TestClone(t *testing.T) {
 	t.Cleanup(secure.Close)
 	daemon := overGit(t, root)
 	banners := make(chan string, 8)
-	shell := accept(t, func(conn *net.TCPConn) {
+	shell := loopback.Serve(t, func(conn *net.TCPConn) {
 		banner, _ := bufio.NewReader(conn).ReadString('\n')
 		banners <- banner
 	})
 
-	free, all := git.Way{Rule: denied.List{"127.0.0.2/32"}, CAFile: authority.CA}, git.Way{Rule: denied.List{"127.0.0.0/8"}, CAFile: authority.CA}
+	free, all := gateway.Way{Rule: denied.List{"127.0.0.2/32"}, CAFile: authority.CA}, gateway.Way{Rule: denied.List{"127.0.0.0/8"}, CAFile: authority.CA}
 	for name, repo := range map[string]string{
 		"http":  plain.URL + "/127.0.0.1/repo",
 		"https": secure.URL + "/127.0.0.1/repo",
@@ -159,7 +139,7 @@ func TestClone(t *testing.T) {
 		}
 	})
 	t.Run("an unknown authority", func(t *testing.T) {
-		if err, _ := clone(t, git.Way{}, secure.URL+"/127.0.0.1/repo"); err == nil || !strings.Contains(err.Error(), "certificate") {
+		if err, _ := clone(t, gateway.Way{}, secure.URL+"/127.0.0.1/repo"); err == nil || !strings.Contains(err.Error(), "certificate") {
 			t.Errorf("%v", err)
 		}
 	})

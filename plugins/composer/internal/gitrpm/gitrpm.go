@@ -21,6 +21,7 @@ import (
 	"unicode"
 
 	"github.com/iib-engine/iib/plugins/composer/internal/compose"
+	"github.com/iib-engine/iib/plugins/composer/internal/gateway"
 	"github.com/iib-engine/iib/plugins/composer/internal/git"
 	"github.com/iib-engine/iib/plugins/composer/internal/process"
 	"github.com/iib-engine/iib/plugins/composer/internal/solve"
@@ -42,7 +43,7 @@ var (
 // Build makes an RPM of each and the repository's metadata in dir, which must
 // be empty; work is an empty directory for what is left over. log gets what the
 // programs say.
-func Build(ctx context.Context, way git.Way, repos []compose.Repo, dir, work string, log func(string)) ([]solve.Package, error) {
+func Build(ctx context.Context, way gateway.Way, repos []compose.Repo, dir, work string, log func(string)) ([]solve.Package, error) {
 	var packages []solve.Package
 	for i, r := range repos {
 		if err := check(r); err != nil {
@@ -97,7 +98,7 @@ func check(r compose.Repo) error {
 // packer makes one RPM below top.
 type packer struct {
 	compose.Repo
-	way      git.Way
+	way      gateway.Way
 	top, dir string
 	log      func(string)
 }
@@ -127,7 +128,7 @@ func (p *packer) pack(ctx context.Context) error {
 
 // archive writes the pinned commit as a tar, and returns its time.
 func (p *packer) archive(ctx context.Context, to string) (time.Time, error) {
-	g, err := p.way.Open(p.top, p.Repo.Repo)
+	g, err := git.Open(p.way, p.top, p.Repo.Repo)
 	if err != nil {
 		return time.Time{}, sdk.Errorf(sdk.CodeOf(err), "Failed to clone %s: %v", p.Repo.Repo, err)
 	}
@@ -135,16 +136,16 @@ func (p *packer) archive(ctx context.Context, to string) (time.Time, error) {
 	clone := filepath.Join(p.top, "clone")
 	run := func(args ...string) error { return p.run(ctx, g.Command(args...)) }
 	if err := run("clone", "--quiet", "--bare", "--template=", "--", g.Address, clone); err != nil {
-		return time.Time{}, p.failed(ctx, g, err, "Failed to clone %s", p.Repo.Repo)
+		return time.Time{}, p.failed(ctx, g.Fault(), err, "Failed to clone %s", p.Repo.Repo)
 	}
 	if run("-C", clone, "cat-file", "-e", p.Commit+"^{commit}") != nil {
 		// The ref has moved, so that nothing leads to the commit any more.
 		if err := run("-C", clone, "fetch", "--quiet", "origin", p.Commit); err != nil {
-			return time.Time{}, p.failed(ctx, g, err, "Failed to archive %s from ref %q: the commit %s that it was is gone", p.Repo.Repo, p.Ref, p.Commit)
+			return time.Time{}, p.failed(ctx, g.Fault(), err, "Failed to archive %s from ref %q: the commit %s that it was is gone", p.Repo.Repo, p.Ref, p.Commit)
 		}
 	}
 	if err := run("-C", clone, "archive", "--format=tar", "--output="+to, p.Commit); err != nil {
-		return time.Time{}, p.failed(ctx, g, err, "Failed to archive %s from ref %q", p.Repo.Repo, p.Ref)
+		return time.Time{}, p.failed(ctx, nil, err, "Failed to archive %s from ref %q", p.Repo.Repo, p.Ref)
 	}
 	var out bytes.Buffer
 	command := g.Command("-C", clone, "show", "-s", "--format=%ct", p.Commit)
@@ -159,11 +160,12 @@ func (p *packer) archive(ctx context.Context, to string) (time.Time, error) {
 	return time.Unix(seconds, 0).UTC(), os.RemoveAll(clone)
 }
 
-func (p *packer) failed(ctx context.Context, g *git.Git, err error, format string, args ...any) error {
+// failed tells why git failed: of a fault of its way out, if that is not nil.
+func (p *packer) failed(ctx context.Context, fault *sdk.Error, err error, format string, args ...any) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if fault := g.Fault(); fault != nil {
+	if fault != nil {
 		return sdk.Errorf(sdk.Invalid, "%s: %v", fmt.Sprintf(format, args...), fault)
 	}
 	var failure *process.Failure

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/iib-engine/iib/plugins/composer/internal/gateway"
 	"github.com/iib-engine/iib/plugins/composer/internal/git"
 	"github.com/iib-engine/iib/sdk"
 )
@@ -20,7 +21,7 @@ const timeout = 5 * time.Minute
 
 // Resolve clones a repository below dir, makes an archive of a ref and drops
 // both. It returns the commit that the ref is. Nothing stays in dir.
-func Resolve(ctx context.Context, way git.Way, dir, repo, ref string) (commit string, err error) {
+func Resolve(ctx context.Context, way gateway.Way, dir, repo, ref string) (commit string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -31,7 +32,7 @@ func Resolve(ctx context.Context, way git.Way, dir, repo, ref string) (commit st
 		return "", sdk.Errorf(sdk.Unavailable, "make a directory for git: %w", err)
 	}
 	defer os.RemoveAll(work)
-	g, err := way.Open(work, repo)
+	g, err := git.Open(way, work, repo)
 	if err != nil {
 		return "", sdk.Errorf(sdk.CodeOf(err), "Failed to clone %s: %v", repo, err)
 	}
